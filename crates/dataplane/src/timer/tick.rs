@@ -1,0 +1,91 @@
+//! A point on the coarse clock, four bytes long: tenths of a second since the process first asked.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// The grain of the coarse clock.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// A point in time on the coarse clock. Lasts for 13 years of uptime, the same on every thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tick(u32);
+
+/// Where the coarse clock starts. One for all threads, so that a tick means the same on each.
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(clock)
+}
+
+/// The real clock; in tests tokio's, which can be paused.
+pub(super) fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl Tick {
+    /// Later than every timer.
+    pub const NEVER: Self = Self(u32::MAX);
+
+    /// The tick that `instant` lies in.
+    pub fn containing(instant: Instant) -> Self {
+        Self(ticks(instant.saturating_duration_since(epoch()).as_millis() / TICK.as_millis()))
+    }
+
+    /// The first tick that begins at or after `instant`: due then, a timer is not early.
+    pub fn not_before(instant: Instant) -> Self {
+        Self(ticks(instant.saturating_duration_since(epoch()).as_nanos().div_ceil(TICK.as_nanos())))
+    }
+
+    /// The first tick of which it is certain that `span` has passed since any moment within this one.
+    pub fn after(self, span: Duration) -> Self {
+        let span = ticks(span.as_nanos().div_ceil(TICK.as_nanos()));
+        Self(self.0.saturating_add(span).saturating_add(1))
+    }
+
+    /// The time from `earlier` to here, to the tick; zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        TICK * self.0.saturating_sub(earlier.0)
+    }
+
+    /// When the tick begins.
+    pub(super) fn start(self) -> Instant {
+        epoch() + TICK * self.0
+    }
+
+    /// The next one.
+    pub(super) fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Its number, for the wheel.
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+
+    #[cfg(test)]
+    pub(super) fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+fn ticks(count: u128) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_so_that_nothing_is_early() {
+        let start = epoch();
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(Tick::containing(at(0)), Tick(0));
+        assert_eq!(Tick::containing(at(199)), Tick(1));
+        assert_eq!(Tick::not_before(at(100)), Tick(1));
+        assert_eq!(Tick::not_before(at(101)), Tick(2));
+        assert!(Tick(1).after(Duration::from_millis(250)).start() >= at(199) + Duration::from_millis(250));
+        assert_eq!(Tick(7).since(Tick(5)), Duration::from_millis(200));
+        assert_eq!(Tick(5).since(Tick(7)), Duration::ZERO);
+        assert_eq!(Tick(5).after(Duration::MAX), Tick::NEVER);
+    }
+}
