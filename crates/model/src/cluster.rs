@@ -1,0 +1,149 @@
+//! A cluster: endpoints of one kind, reached in one way, probed together.
+//!
+//! Its identity ([`ClusterId`]) is names alone, so that a change of its settings keeps its connections, its
+//! health and its balancing state.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::Name;
+use crate::probe::Probe;
+
+/// What a cluster is called: where its endpoints come from, and under which settings.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClusterId {
+    /// `namespace/name:port` of a Service, or `namespace/gateway/pool` of addresses.
+    pub backend: Name,
+    /// `namespace/gateway/settings`, or `namespace/rule` and the place in it for inline settings.
+    pub settings: Name,
+}
+
+/// A cluster as configured. [`EndpointSet`]s come on a faster way, too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// Its identity.
+    pub id: ClusterId,
+    /// Label `pool` of its metrics.
+    pub pool: Name,
+    /// Label `settings` of its metrics.
+    pub settings: Name,
+    /// Where its endpoints come from.
+    pub source: EndpointSource,
+    /// The endpoints at the time of the snapshot: a cluster is born with them.
+    pub endpoints: Arc<EndpointSet>,
+    /// How to speak to them.
+    pub protocol: Protocol,
+    /// With TLS: how to know them.
+    pub tls: Option<UpstreamTls>,
+    /// How to choose among them.
+    pub balancing: Balancing,
+    /// How to find out about their health; `None`: never asked, always taken for healthy.
+    pub probe: Option<Probe>,
+    /// What happens when one leaves.
+    pub draining: Draining,
+    /// How much they get at once.
+    pub limits: Limits,
+}
+
+/// Where endpoints come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointSource {
+    /// EndpointSlices of a Service; `port` is the name of the Service port (empty when it has none).
+    Service {
+        /// Namespace of the Service.
+        namespace: Name,
+        /// Name of the Service.
+        name: Name,
+        /// Name of its port.
+        port: Name,
+        /// The port number where the settings name one in place of the target port.
+        override_port: Option<u16>,
+    },
+    /// Given once and for all.
+    Addresses,
+    /// Names that are resolved again and again, by TTL.
+    Names(Vec<(Name, u16)>),
+}
+
+/// Endpoints of a cluster, sorted by address, each address once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointSet(Vec<Endpoint>);
+
+/// One place to send requests to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Where.
+    pub address: SocketAddr,
+    /// The name under which it is configured (`pickHostNameFromBackend`).
+    pub host: Option<Name>,
+    /// Its share among the endpoints of the cluster; normally 1.
+    pub weight: u32,
+}
+
+impl EndpointSet {
+    /// Sorts the endpoints and keeps the first of each address.
+    pub fn new(mut endpoints: Vec<Endpoint>) -> Self {
+        endpoints.sort();
+        endpoints.dedup_by_key(|endpoint| endpoint.address);
+        Self(endpoints)
+    }
+
+    /// The endpoints in order.
+    pub fn as_slice(&self) -> &[Endpoint] {
+        &self.0
+    }
+}
+
+/// The protocol to the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge on TCP, or by ALPN over TLS.
+    Http2,
+}
+
+/// TLS to the backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Whether the certificate is verified.
+    pub verify: bool,
+    /// PEM of the authorities; `None`: those of the Web PKI.
+    pub authorities: Option<Arc<str>>,
+    /// Server name to ask for and verify; `None`: the Host that is sent.
+    pub server_name: Option<Name>,
+    /// Further names of which the certificate must carry one.
+    pub subject_alt_names: Vec<Name>,
+    /// PEM of our certificate chain and key.
+    pub identity: Option<(Arc<str>, Arc<str>)>,
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balancing {
+    /// One after the other, by weight.
+    RoundRobin,
+    /// The one with the fewest requests and WebSockets under way.
+    LeastConnections,
+    /// By the client's address.
+    IpHash,
+}
+
+/// How a departing endpoint is let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draining {
+    /// How long it keeps what it has.
+    pub timeout: Duration,
+    /// The last part of it, over which WebSockets are closed evenly.
+    pub spread: Duration,
+}
+
+/// How much a cluster gets at once, over all workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections to all its endpoints; beyond: 503.
+    pub max_connections: Option<u32>,
+    /// Requests that wait for a connection; beyond: 503.
+    pub max_pending: Option<u32>,
+}

@@ -1,0 +1,55 @@
+//! How the health of an endpoint is found out.
+
+use std::time::Duration;
+
+use crate::ids::Name;
+
+/// A probe definition. Settings that use the same one share its results.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Probe {
+    /// `namespace/gateway/probe`, or how it came about (`readinessProbe`, `default`).
+    pub name: Name,
+    /// Over TLS (the certificate is not verified: a probe asks whether it lives).
+    pub https: bool,
+    /// Value of the Host header.
+    pub host: Name,
+    /// Path and query.
+    pub path: Name,
+    /// Port; `None`: the endpoint's own.
+    pub port: Option<u16>,
+    /// Between the starts of two probes.
+    pub interval: Duration,
+    /// Until the whole answer.
+    pub timeout: Duration,
+    /// Failures in a row that make it Down.
+    pub unhealthy_threshold: u32,
+    /// What a good answer is.
+    pub accept: HealthMatch,
+    /// So many are always taken for healthy.
+    pub min_servers: u32,
+}
+
+/// What a good answer is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HealthMatch {
+    /// Status codes that are good.
+    pub statuses: Vec<StatusRange>,
+    /// Text that the body must contain.
+    pub body: Option<Name>,
+}
+
+/// Status codes from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StatusRange {
+    /// The smallest.
+    pub first: u16,
+    /// The largest.
+    pub last: u16,
+}
+
+impl HealthMatch {
+    /// Whether a status is good.
+    pub fn takes(&self, status: u16) -> bool {
+        self.statuses.iter().any(|range| (range.first..=range.last).contains(&status))
+    }
+}

@@ -1,0 +1,1 @@
+//! The route table: compiled once per configuration, asked once per request.

@@ -1,0 +1,1 @@
+//! From a snapshot of objects to a configuration and statuses: pure, synchronous, total.
