@@ -1,0 +1,83 @@
+//! TLS for the test client: which CA it believes, what it offers, who it is.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::certs::{Ca, Identity};
+
+/// A TLS client; cheap to clone. A clone shares the session cache.
+#[derive(Debug, Clone)]
+pub struct TlsClient {
+    config: Arc<ClientConfig>,
+}
+
+impl TlsClient {
+    /// Believes this CA; offers TLS 1.2 and 1.3 and no ALPN.
+    #[must_use]
+    pub fn new(ca: &Ca) -> Self {
+        Self::build(ca, None, rustls::ALL_VERSIONS)
+    }
+
+    /// The same with a client certificate.
+    #[must_use]
+    pub fn with_identity(ca: &Ca, identity: &Identity) -> Self {
+        Self::build(ca, Some(identity), rustls::ALL_VERSIONS)
+    }
+
+    /// The same with TLS 1.2 only.
+    #[must_use]
+    pub fn tls12(ca: &Ca) -> Self {
+        Self::build(ca, None, &[&rustls::version::TLS12])
+    }
+
+    /// Offers these protocols by ALPN.
+    #[must_use]
+    pub fn alpn(&self, protocols: &[&str]) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+        Self { config: Arc::new(config) }
+    }
+
+    /// The configuration, for clients of other libraries.
+    #[must_use]
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// The handshake on a TCP connection, with this server name.
+    ///
+    /// # Errors
+    /// The name is none, or one side refused the other.
+    pub async fn connect(&self, stream: TcpStream, server_name: &str) -> Result<TlsStream<TcpStream>> {
+        let name =
+            ServerName::try_from(server_name.to_owned()).with_context(|| format!("server name {server_name}"))?;
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        connector.connect(name, stream).await.with_context(|| format!("TLS handshake with {server_name}"))
+    }
+
+    fn build(ca: &Ca, identity: Option<&Identity>, versions: &[&'static SupportedProtocolVersion]) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).expect("a CA's PEM"))
+            .expect("a CA's certificate");
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+        let builder = builder
+            .with_protocol_versions(versions)
+            .expect("the provider has these versions")
+            .with_root_certificates(roots);
+        let config = match identity {
+            Some(identity) => {
+                builder.with_client_auth_cert(identity.chain(), identity.key()).expect("certificate and key fit")
+            }
+            None => builder.with_no_client_auth(),
+        };
+        Self { config: Arc::new(config) }
+    }
+}
