@@ -18,7 +18,12 @@ thread_local! {
 /// The coarse time: while timers are armed what the driver saw last (at most a tick old unless the worker is late), else a
 /// look at the real clock.
 pub fn now() -> Tick {
-    NOW.get().unwrap_or_else(|| Tick::containing(clock()))
+    NOW.get().unwrap_or_else(real_now)
+}
+
+/// The tick of the real clock: where a worker that is late must not take an old time for the present one.
+pub fn real_now() -> Tick {
+    Tick::containing(clock())
 }
 
 /// How many timers are armed on this thread.
@@ -45,7 +50,7 @@ pub(super) fn ensure_running() {
     if NOW.get().is_some() {
         return;
     }
-    let now = Tick::containing(clock());
+    let now = real_now();
     WHEEL.with_borrow_mut(|wheel| wheel.skip_to(now));
     NOW.set(Some(now));
     tokio::spawn(drive(Running));
@@ -66,7 +71,7 @@ async fn drive(_running: Running) {
     while empty < LINGER {
         let Some(now) = NOW.get() else { return };
         tokio::time::sleep_until(now.next().start().into()).await;
-        let now = Tick::containing(clock());
+        let now = real_now();
         NOW.set(Some(now));
         let armed = WHEEL.with_borrow_mut(|wheel| {
             wheel.advance(now, &mut expired);

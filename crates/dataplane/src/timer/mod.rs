@@ -14,7 +14,7 @@ mod sleep;
 mod tick;
 mod wheel;
 
-pub use self::driver::{armed, now};
+pub use self::driver::{armed, now, real_now};
 pub use self::http::CoarseTimer;
 pub use self::sleep::{Elapsed, Sleep, Timeout, sleep, sleep_until, timeout};
-pub use self::tick::{TICK, Tick};
+pub use self::tick::{Span, TICK, Tick};

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::driver::{ensure_running, passed, with_wheel};
+use super::driver::{ensure_running, passed, real_now, with_wheel};
 use super::tick::{Tick, clock};
 use super::wheel::Key;
 
@@ -113,7 +113,7 @@ impl Future for Sleep {
                 None => {}
             }
         }
-        if Tick::containing(clock()) >= self.due {
+        if real_now() >= self.due {
             self.disarm();
             return Poll::Ready(());
         }

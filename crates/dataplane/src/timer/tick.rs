@@ -10,6 +10,20 @@ pub const TICK: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tick(u32);
 
+/// A length of time in ticks, rounded up and one more, so that it is never short from wherever in a tick it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(u32);
+
+impl Span {
+    /// Longer than every other.
+    pub const FOREVER: Self = Self(u32::MAX);
+
+    /// At least `length`.
+    pub const fn at_least(length: Duration) -> Self {
+        Self(ticks(length.as_nanos().div_ceil(TICK.as_nanos())).saturating_add(1))
+    }
+}
+
 /// Where the coarse clock starts. One for all threads, so that a tick means the same on each.
 fn epoch() -> Instant {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
@@ -36,9 +50,8 @@ impl Tick {
     }
 
     /// The first tick of which it is certain that `span` has passed since any moment within this one.
-    pub fn after(self, span: Duration) -> Self {
-        let span = ticks(span.as_nanos().div_ceil(TICK.as_nanos()));
-        Self(self.0.saturating_add(span).saturating_add(1))
+    pub fn after(self, span: Span) -> Self {
+        Self(self.0.saturating_add(span.0))
     }
 
     /// The time from `earlier` to here, to the tick; zero if `earlier` is later.
@@ -67,8 +80,8 @@ impl Tick {
     }
 }
 
-fn ticks(count: u128) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
+const fn ticks(count: u128) -> u32 {
+    if count > u32::MAX as u128 { u32::MAX } else { count as u32 }
 }
 
 #[cfg(test)]
@@ -83,9 +96,11 @@ mod tests {
         assert_eq!(Tick::containing(at(199)), Tick(1));
         assert_eq!(Tick::not_before(at(100)), Tick(1));
         assert_eq!(Tick::not_before(at(101)), Tick(2));
-        assert!(Tick(1).after(Duration::from_millis(250)).start() >= at(199) + Duration::from_millis(250));
+        assert!(
+            Tick(1).after(Span::at_least(Duration::from_millis(250))).start() >= at(199) + Duration::from_millis(250)
+        );
         assert_eq!(Tick(7).since(Tick(5)), Duration::from_millis(200));
         assert_eq!(Tick(5).since(Tick(7)), Duration::ZERO);
-        assert_eq!(Tick(5).after(Duration::MAX), Tick::NEVER);
+        assert_eq!(Tick(5).after(Span::at_least(Duration::MAX)), Tick::NEVER);
     }
 }
