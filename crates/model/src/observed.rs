@@ -1,0 +1,40 @@
+//! What the data plane reports back, for statuses: which ports are bound, and how the endpoints are.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::cluster::{ClusterId, EndpointSet, EndpointSource};
+
+/// New endpoints of every cluster that has this source: the fast way, past translation and route table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointUpdate {
+    /// Whose.
+    pub source: EndpointSource,
+    /// All that are ready now.
+    pub endpoints: Arc<EndpointSet>,
+}
+
+/// The data plane at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Configurations that are in the traffic; counts up from 1.
+    pub generation: u64,
+    /// Local ports that listeners asked for: bound, or the reason why not.
+    pub ports: BTreeMap<u16, Result<(), String>>,
+    /// Every cluster and its endpoints.
+    pub clusters: BTreeMap<ClusterId, Vec<ObservedEndpoint>>,
+}
+
+/// An endpoint at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedEndpoint {
+    /// Where.
+    pub address: SocketAddr,
+    /// Whether it takes traffic (up, or not known yet).
+    pub healthy: bool,
+    /// `Up`, `Down`, `Unknown` or `Draining`.
+    pub health: &'static str,
+    /// Why it is down: the class of the last probe's failure; empty when it is not.
+    pub reason: String,
+}

@@ -1,0 +1,48 @@
+//! What a translation yields.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use penstock_api::{ApplicationGatewayStatus, RoutingRuleStatus};
+use penstock_model::{ClusterId, Config, Problem};
+
+use crate::snapshot::Key;
+
+/// Configuration, statuses and what else is needed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// For the data plane.
+    pub config: Arc<Config>,
+    /// Of each gateway of our class. Conditions carry `observedGeneration`; `lastTransitionTime` is the writer's
+    /// job, as are addresses, Programmed, `backends` and `summary.healthy`, which only the process knows.
+    pub gateways: BTreeMap<Key, GatewayStatus>,
+    /// Of each rule whose gateway is ours, or is nowhere.
+    pub rules: BTreeMap<Key, RuleStatus>,
+    /// Everything that was refused, sorted.
+    pub problems: Vec<Problem>,
+    /// Objects that should be in the next snapshot.
+    pub wants: Wants,
+}
+
+/// Status of a gateway, and what the writer needs to complete it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewayStatus {
+    /// What the snapshot tells.
+    pub status: ApplicationGatewayStatus,
+    /// Clusters that its rules and pools use: `status.backends` in this order.
+    pub clusters: Vec<ClusterId>,
+}
+
+/// Status of a rule.
+pub type RuleStatus = RoutingRuleStatus;
+
+/// References to objects that are not watched whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// ConfigMaps.
+    pub config_maps: BTreeSet<Key>,
+    /// Secrets whose contents are used.
+    pub secrets: BTreeSet<Key>,
+    /// Services of which one ready Pod is wanted for its readinessProbe.
+    pub pods: BTreeSet<Key>,
+}
