@@ -1,0 +1,62 @@
+//! The CustomResourceDefinitions, generated from the types; `crds/` at the top of the repository holds them as files.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube_core::CustomResourceExt;
+use serde_json::{Map, Value};
+
+use crate::{ApplicationGateway, RoutingRule};
+
+/// Both definitions, as they are installed. Use these rather than `ApplicationGateway::crd()`, whose schema still has marks that
+/// Kubernetes does not know.
+pub fn crds() -> [CustomResourceDefinition; 2] {
+    [ApplicationGateway::crd(), RoutingRule::crd()].map(installable)
+}
+
+/// Both definitions as one YAML stream, always in the same order and form.
+pub fn crds_yaml() -> String {
+    crds().iter().map(|crd| format!("---\n{}", crd_yaml(crd))).collect()
+}
+
+/// One definition as YAML.
+pub fn crd_yaml(crd: &CustomResourceDefinition) -> String {
+    let mut value = serde_json::to_value(crd).unwrap_or_default();
+    drop_empty_metadata(&mut value);
+    serde_yaml::to_string(&value).unwrap_or_default()
+}
+
+fn installable(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
+        let mut value = serde_json::to_value(&*schema).unwrap_or_default();
+        clean(&mut value);
+        if let Ok(cleaned) = serde_json::from_value(value) {
+            *schema = cleaned;
+        }
+    }
+    crd
+}
+
+/// Removes what schemars adds and Kubernetes does not want: formats of unsigned integers (a warning on every apply) and `nullable` (without
+/// it the API server drops nulls, so that CEL's `has` means "is there").
+fn clean(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+                map.remove("format");
+            }
+            if map.get("nullable").is_some_and(Value::is_boolean) {
+                map.remove("nullable");
+            }
+            map.values_mut().for_each(clean);
+        }
+        Value::Array(items) => items.iter_mut().for_each(clean),
+        _ => {}
+    }
+}
+
+fn drop_empty_metadata(value: &mut Value) {
+    let empty = Map::new();
+    if let Some(crd) = value.as_object_mut() {
+        crd.retain(|key, part| key != "status" && part.as_object() != Some(&empty));
+    }
+}
