@@ -1,0 +1,70 @@
+//! The pages of the admin server, each a function of the sources.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use prometheus::TextEncoder;
+
+use super::Sources;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const INDEX: &str = "<!doctype html>
+<html lang=\"en\"><title>Penstock</title><h1>Penstock</h1>
+<ul>
+<li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>
+<li><a href=\"/status\">/status</a>: listeners, backends and problems as JSON</li>
+<li><a href=\"/readyz\">/readyz</a>: 200 while traffic may be sent here</li>
+<li><a href=\"/healthz\">/healthz</a>: 200 while the process works</li>
+</ul>
+</html>
+";
+
+/// Answers a request.
+pub(super) fn answer<B>(request: &Request<B>, sources: &Sources) -> Response<Full<Bytes>> {
+    let page: fn(&Sources) -> (StatusCode, &'static str, String) = match request.uri().path() {
+        "/" => |_| (StatusCode::OK, HTML, INDEX.to_owned()),
+        "/metrics" => metrics,
+        "/healthz" => |_| (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/readyz" => readyz,
+        "/status" => status,
+        _ => |_| (StatusCode::NOT_FOUND, TEXT, "no such page: / lists them\n".to_owned()),
+    };
+    let read_only = matches!(*request.method(), Method::GET | Method::HEAD);
+    let (code, kind, body) = if read_only {
+        page(sources)
+    } else {
+        (StatusCode::METHOD_NOT_ALLOWED, TEXT, "read-only: GET or HEAD\n".to_owned())
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !read_only {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+fn metrics(sources: &Sources) -> (StatusCode, &'static str, String) {
+    match TextEncoder::new().encode_to_string(&sources.registry.gather()) {
+        Ok(text) => (StatusCode::OK, METRICS, text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("the metrics cannot be written: {error}\n")),
+    }
+}
+
+fn readyz(sources: &Sources) -> (StatusCode, &'static str, String) {
+    let state = sources.readiness.state();
+    let code = if state.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, TEXT, format!("{state}\n"))
+}
+
+fn status(sources: &Sources) -> (StatusCode, &'static str, String) {
+    (StatusCode::OK, JSON, format!("{:#}\n", (sources.status)()))
+}

@@ -1,0 +1,127 @@
+//! The admin server as its users see it: over HTTP.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use penstock_runtime::{AdminError, AdminServer, Readiness, Sources, build_info, limits, register_process_metrics};
+use penstock_testkit::client::{get, send};
+use penstock_testkit::{Connection, DEADLINE, Metrics, Request};
+use prometheus::Registry;
+use serde_json::json;
+
+fn sources() -> Sources {
+    let registry = Registry::new();
+    build_info::register(&registry).expect("a new registry takes it");
+    register_process_metrics(&registry).expect("a new registry takes it");
+    let asked = AtomicU64::new(0);
+    let status = Arc::new(move || json!({"generation": asked.fetch_add(1, Ordering::Relaxed)}));
+    Sources { registry, readiness: Readiness::starting("the first configuration"), status }
+}
+
+fn start(sources: Sources) -> AdminServer {
+    AdminServer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), sources).expect("a free port")
+}
+
+#[tokio::test]
+async fn readiness_names_its_reason() {
+    let sources = sources();
+    let readiness = sources.readiness.clone();
+    let server = start(sources);
+    let addr = server.local_addr();
+    let ready = || async { get(addr, "admin", "/readyz").await.map(|a| (a.status, a.text())).unwrap() };
+    assert_eq!(ready().await, (503, "starting: the first configuration\n".to_owned()));
+    readiness.ready();
+    assert_eq!(ready().await, (200, "ready\n".to_owned()));
+    readiness.leaving();
+    assert_eq!(ready().await.0, 200);
+    readiness.draining();
+    assert_eq!(ready().await, (503, "draining\n".to_owned()));
+    assert_eq!(get(addr, "admin", "/healthz").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn shows_metrics_of_build_and_process() {
+    let server = start(sources());
+    let metrics = Metrics::fetch(server.local_addr()).await.unwrap();
+    let build = [("version", build_info::VERSION), ("revision", build_info::REVISION)];
+    assert_eq!(metrics.value("penstock_build_info", &build), Some(1.0));
+    assert!(metrics.value("process_resident_memory_bytes", &[]).unwrap() > 1e6);
+    assert!(metrics.value("process_open_fds", &[]).unwrap() >= 3.0);
+    assert!(metrics.value("process_threads", &[]).unwrap() >= 2.0);
+    assert_eq!(metrics.value("process_max_fds", &[]), Some(limits::open_files() as f64));
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let started = metrics.value("process_start_time_seconds", &[]).unwrap();
+    assert!((now - started).abs() < 600.0, "started {started}, now {now}");
+}
+
+#[tokio::test]
+async fn cpu_time_grows() {
+    let server = start(sources());
+    let spent = || async {
+        Metrics::fetch(server.local_addr()).await.unwrap().value("process_cpu_seconds_total", &[]).unwrap()
+    };
+    let before = spent().await;
+    penstock_testkit::until("some CPU time", DEADLINE, spent, |now| *now > before).await;
+}
+
+#[tokio::test]
+async fn shows_the_status_anew_each_time() {
+    let server = start(sources());
+    for generation in 0..2 {
+        let answer = get(server.local_addr(), "admin", "/status").await.unwrap();
+        assert_eq!(
+            (answer.header("content-type"), answer.json()),
+            (Some("application/json"), json!({"generation": generation}))
+        );
+    }
+}
+
+#[tokio::test]
+async fn is_read_only_and_knows_its_pages() {
+    let server = start(sources());
+    let addr = server.local_addr();
+    let index = get(addr, "admin", "/").await.unwrap();
+    for page in ["/metrics", "/status", "/readyz", "/healthz"] {
+        assert!(index.text().contains(page), "{page}");
+    }
+    assert_eq!(get(addr, "admin", "/secrets").await.unwrap().status, 404);
+    assert_eq!(get(addr, "admin", "/healthz?verbose").await.unwrap().status, 200);
+    let answer = send(addr, &Request::post("admin", "/healthz", "x")).await.unwrap();
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
+    let head = send(addr, &Request::new("HEAD", "admin", "/healthz")).await.unwrap();
+    assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, Some("3"), 0));
+}
+
+#[tokio::test]
+async fn refuses_a_head_that_is_too_large() {
+    let server = start(sources());
+    let request = Request::get("admin", "/healthz").with("X-Long", &"x".repeat(40_000));
+    assert_eq!(send(server.local_addr(), &request).await.unwrap().status, 431);
+}
+
+#[tokio::test]
+async fn serves_more_clients_than_it_has_places() {
+    let server = start(sources());
+    let mut clients = Vec::new();
+    for _ in 0..64 {
+        let mut client = Connection::open(server.local_addr()).await.unwrap();
+        client.exchange(&Request::get("admin", "/healthz")).await.unwrap();
+        clients.push(client);
+    }
+    let mut waiting = Connection::open(server.local_addr()).await.unwrap();
+    waiting.send(&Request::get("admin", "/healthz")).await.unwrap();
+    drop(clients.pop());
+    assert_eq!(waiting.response("GET").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn says_which_address_it_cannot_have() {
+    let server = start(sources());
+    let addr = server.local_addr();
+    let error = AdminServer::bind(addr, sources()).unwrap_err();
+    assert!(matches!(error, AdminError::Bind { .. }));
+    assert!(error.to_string().contains(&addr.to_string()), "{error}");
+    drop(server);
+    drop(AdminServer::bind(addr, sources()).expect("the address is free again"));
+}
