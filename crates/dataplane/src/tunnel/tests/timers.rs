@@ -1,6 +1,10 @@
 //! The ends that time brings, with paused time.
 
-use tokio::io::AsyncWriteExt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncWrite, AsyncWriteExt, duplex};
 use tokio::time::Instant;
 
 use super::*;
@@ -92,6 +96,39 @@ async fn a_side_that_takes_nothing_for_a_minute_is_let_go() {
         let (reason, took) = end(pipes.task, start).await;
         assert_eq!(reason, CloseReason::Error);
         assert_about(took, Duration::from_secs(110));
+    })
+    .await;
+}
+
+/// Takes nothing because its peer is gone.
+struct Gone;
+
+impl AsyncWrite for Gone {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_side_said_last_is_passed_on_for_two_seconds() {
+    local(async {
+        let (mut client, near_client) = duplex(100);
+        let (mut backend, near_backend) = duplex(100);
+        let (task, _) = spawn(near_client, tokio::io::join(near_backend, Gone), Limits::default(), b"", b"");
+        let start = Instant::now();
+        client.write_all(b"lost").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        backend.write_all(b"last words").await.unwrap();
+        assert_eq!(rest(&mut client).await, b"last words");
+        let (reason, took) = end(task, start).await;
+        assert_eq!(reason, CloseReason::Backend);
+        assert_about(took, Duration::from_secs(2));
     })
     .await;
 }

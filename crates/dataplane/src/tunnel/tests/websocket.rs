@@ -222,3 +222,35 @@ async fn the_maximum_duration_says_close() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_the_bytes_behind_the_boundary_is_seen() {
+    local(async {
+        let mut pipes = Pipes::with_leftovers(WEBSOCKET, 100, &[0x82, 0x81, 1], &[0x82, 2, 1]);
+        assert_eq!(take(&mut pipes.backend, 3).await, [0x82, 0x81, 1]);
+        assert_eq!(take(&mut pipes.client, 3).await, [0x82, 2, 1]);
+        pipes.control.close(CloseReason::Drain);
+        let start = Instant::now();
+        pipes.client.write_all(&[&[2, 3, 4, 5], going_away(Sender::Client)].concat()).await.unwrap();
+        pipes.backend.write_all(&[&[2, 0x82, 0], going_away(Sender::Server)].concat()).await.unwrap();
+        assert_eq!(rest(&mut pipes.backend).await, [&[2, 3, 4, 5], going_away(Sender::Client)].concat());
+        assert_eq!(rest(&mut pipes.client).await, [&[2], going_away(Sender::Server)].concat());
+        assert!(start.elapsed() < Duration::from_millis(500));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_that_break_while_a_close_waits_end_it_at_once() {
+    local(async {
+        let mut pipes = Pipes::with_leftovers(WEBSOCKET, 100, &[0x82], b"");
+        assert_eq!(take(&mut pipes.backend, 1).await, [0x82]);
+        pipes.control.close(CloseReason::Drain);
+        assert_eq!(take(&mut pipes.client, 4).await, going_away(Sender::Server));
+        let start = Instant::now();
+        pipes.client.write_all(&[0x01, b'x']).await.unwrap();
+        assert_eq!(pipes.task.await.unwrap().reason, CloseReason::Drain);
+        assert!(start.elapsed() < Duration::from_millis(500));
+    })
+    .await;
+}
