@@ -21,6 +21,7 @@ pub fn crds_yaml() -> String {
 pub fn crd_yaml(crd: &CustomResourceDefinition) -> String {
     let mut value = serde_json::to_value(crd).unwrap_or_default();
     drop_empty_metadata(&mut value);
+    whole_numbers(&mut value);
     serde_yaml::to_string(&value).unwrap_or_default()
 }
 
@@ -50,6 +51,22 @@ fn clean(schema: &mut Value) {
             map.values_mut().for_each(clean);
         }
         Value::Array(items) => items.iter_mut().for_each(clean),
+        _ => {}
+    }
+}
+
+/// Writes `1.0` as `1`: Kubernetes keeps limits as floating point numbers, people do not.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            if let Some(float) = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15) {
+                #[allow(clippy::cast_possible_truncation, reason = "just checked to be whole and small")]
+                let whole = float as i64;
+                *value = whole.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
         _ => {}
     }
 }

@@ -83,10 +83,10 @@ pub struct NamedBackendSettings {
 /// How a backend is spoken to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules(&[
-    ("!(has(self.hostName) && has(self.pickHostNameFromBackend) && self.pickHostNameFromBackend)", "give hostName or pickHostNameFromBackend, not both"),
-    ("!has(self.tls) || self.protocol == 'HTTPS'", "tls needs protocol HTTPS: remove tls, or change the protocol"),
-])))]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "!(has(self.hostName) && has(self.pickHostNameFromBackend) && self.pickHostNameFromBackend)",
+    "give hostName or pickHostNameFromBackend, not both"
+)])))]
 pub struct BackendSettings {
     /// What is spoken to the backend: HTTP (1.1), HTTPS, or H2C (HTTP/2 without TLS). Default: HTTP.
     #[serde(default = "defaults::backend_protocol")]
@@ -151,7 +151,7 @@ pub struct BackendSettings {
     #[schemars(length(min = 1, max = NAME_LEN), regex(pattern = NAME))]
     pub probe: Option<String>,
 
-    /// How the backend's certificate is checked; with protocol HTTPS only. Default: by the system's authorities and the Host sent.
+    /// How the backend's certificate is checked; without effect unless the protocol is HTTPS. Default: by the system's authorities and the Host sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTls>,
 }
