@@ -1,0 +1,7 @@
+//! Tests of the codec: tables by clause of RFC 9112, then properties checked against hyper.
+
+mod bodies;
+mod connection;
+mod heads;
+mod requests;
+mod script;
