@@ -80,7 +80,7 @@ get_coredns() {
   local v url; v=$(version dns github.com/coredns/coredns)
   url=https://github.com/coredns/coredns/releases/download/v$v/coredns_${v}_linux_$ARCH.tgz
   fetch_archive "$url" "$url.sha256" coredns && return
-  go_build dns "" "" . && mv "$TMP/out/dns" "$TMP/out/coredns" && install_all "$TMP/out/coredns"
+  go_build dns "" "" penstock.dev/cluster/dns && mv "$TMP/out/dns" "$TMP/out/coredns" && install_all "$TMP/out/coredns"
 }
 
 get_helm() {

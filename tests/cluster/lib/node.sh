@@ -3,8 +3,8 @@
 # shellcheck shell=bash
 
 NODE=node1
-NODE_IP=192.0.2.1          # on lo; load balancers get 192.0.2.100 and up
-LOAD_BALANCERS=192.0.2.0/24
+NET=${CLUSTER_NET:-198.51.100}   # a /24 of RFC 5737, on lo: .1 is the node, load balancers get .100 and up
+NODE_IP=$NET.1
 DNS_IP=10.96.0.10          # also in coredns.yaml
 SOCK=$DIR/containerd.sock
 # Images and volumes: overlayfs cannot sit on every /run, so they are on disk.
@@ -20,13 +20,16 @@ node_check() { # says everything that is missing at once, before anything is sta
   command -v openssl >/dev/null || lacks+=(openssl)
   [[ -x /usr/lib/cni/bridge ]] || lacks+=(containernetworking-plugins)
   (( ${#lacks[@]} == 0 )) || die "missing for a node: ${lacks[*]}. Debian, Ubuntu: apt-get install ${lacks[*]}"
-  [[ ! -e $DISK/dir ]] || die "a node is up with CLUSTER_DIR=$(cat $DISK/dir), and a machine has room for one: take it down first, or use --apiserver"
+  local other; other=$(cat $DISK/dir 2>/dev/null || true)
+  [[ -z $other || ! -e $other/node ]] || die "a node is up with CLUSTER_DIR=$other, and a machine has room for one: take it down first, or use --apiserver"
+  # Taking over the network of an interface would cut the machine off.
+  [[ -z $(ip -o -4 addr show | grep -F " $NET.") ]] || die "$NET.0/24 is in use on this machine: choose another with CLUSTER_NET, such as 203.0.113"
 }
 
 node_prepare() {
-  touch "$DIR/node"
-  mkdir -p $DISK/{containerd,kubelet}; echo "$DIR" > $DISK/dir
-  ip addr replace $NODE_IP/32 dev lo; ip route replace local $LOAD_BALANCERS dev lo
+  echo "$NET" > "$DIR/node"
+  rm -rf $DISK; mkdir -p $DISK/{containerd,kubelet}; echo "$DIR" > $DISK/dir
+  ip addr replace "$NODE_IP/32" dev lo; ip route replace local "$NET.0/24" dev lo
   sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 net.ipv4.conf.all.route_localnet=1 2>/dev/null || true
   mount --make-rshared /
 }
@@ -38,13 +41,13 @@ node_up() {
   start containerd containerd -c "$DIR/containerd.toml"
   wait_for 20 containerd ctr -a "$SOCK" version
   image pause
-  start kubelet kubelet --config "$DIR/kubelet.yaml" --kubeconfig "$DIR/node.conf" --hostname-override=$NODE --node-ip=$NODE_IP \
+  start kubelet kubelet --config "$DIR/kubelet.yaml" --kubeconfig "$DIR/node.conf" --hostname-override=$NODE --node-ip="$NODE_IP" \
     --root-dir $DISK/kubelet
   start kube-proxy kube-proxy --kubeconfig="$DIR/proxy.conf" --proxy-mode=iptables --cluster-cidr=$POD_CIDR --hostname-override=$NODE \
     --conntrack-max-per-core=0 --conntrack-tcp-timeout-established=0 --conntrack-tcp-timeout-close-wait=0
   image coredns
   kubectl apply -f "$HERE/coredns.yaml" >/dev/null
-  start loadbalancer bash "$HERE/loadbalancer"
+  start loadbalancer bash "$HERE/loadbalancer" "$NET"
   wait_for 60 kubelet kubectl wait --for=condition=Ready node/$NODE --timeout=1s
   wait_for 60 kubelet kubectl -n kube-system wait --for=condition=Available deploy/coredns --timeout=1s
 }
@@ -114,7 +117,9 @@ load() { # IMAGE...
   [[ -S $SOCK ]] || die "$SOCK is not there: images go to a node, which \`cluster up\` starts"
   local i tar; for i in "$@"; do
     tar=$(mktemp -u); podman save -q --format oci-archive -o "$tar" "$i" >/dev/null
-    ctr -a "$SOCK" -n k8s.io images import "$tar" >/dev/null; rm -f "$tar"
+    # containerd warns about cgroup v1 on every call: what it says matters when it fails.
+    ctr -a "$SOCK" -n k8s.io images import "$tar" >/dev/null 2>"$tar.log" || { cat "$tar.log" >&2; die "$i could not be loaded"; }
+    rm -f "$tar" "$tar.log"
   done
 }
 
@@ -122,9 +127,9 @@ node_stop() { # before the control plane: every Pod, then its shim
   local n t; for n in loadbalancer kubelet kube-proxy; do stop_one $n; done
   if [[ -S $SOCK ]] && running containerd; then
     local c=(ctr -a "$SOCK" -n k8s.io)
-    for t in $("${c[@]}" tasks ls -q); do "${c[@]}" tasks kill -s KILL "$t" >/dev/null 2>&1 || true; done
-    for t in $("${c[@]}" tasks ls -q); do "${c[@]}" tasks rm -f "$t" >/dev/null 2>&1 || true; done
-    for t in $("${c[@]}" containers ls -q); do "${c[@]}" containers rm "$t" >/dev/null 2>&1 || true; done
+    for t in $("${c[@]}" tasks ls -q 2>/dev/null); do "${c[@]}" tasks kill -s KILL "$t" >/dev/null 2>&1 || true; done
+    for t in $("${c[@]}" tasks ls -q 2>/dev/null); do "${c[@]}" tasks rm -f "$t" >/dev/null 2>&1 || true; done
+    for t in $("${c[@]}" containers ls -q 2>/dev/null); do "${c[@]}" containers rm "$t" >/dev/null 2>&1 || true; done
   fi
   for n in containerd scheduler; do stop_one $n; done
 }
@@ -136,6 +141,7 @@ node_clean() { # what a node leaves on the machine: mounts, network namespaces, 
   local t; for t in nat filter mangle; do
     iptables-save -t $t | grep -vE 'KUBE-|CNI-|cni' | iptables-restore -T $t 2>/dev/null || true
   done
-  ip route del local $LOAD_BALANCERS dev lo 2>/dev/null || true; ip addr del $NODE_IP/32 dev lo 2>/dev/null || true
+  local net; net=$(cat "$DIR/node")
+  ip route del local "$net.0/24" dev lo 2>/dev/null || true; ip addr del "$net.1/32" dev lo 2>/dev/null || true
   rm -rf $DISK
 }
