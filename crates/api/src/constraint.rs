@@ -19,9 +19,11 @@ pub(crate) const NAMESPACE: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 /// The longest namespace.
 pub(crate) const NAMESPACE_LEN: usize = 63;
 /// A host that clients ask for; `*` and `?` stand anywhere, as Azure allows, a trailing dot is ignored.
-pub(crate) const HOST_PATTERN: &str = r"^[A-Za-z0-9*?]([A-Za-z0-9*?_-]*[A-Za-z0-9*?])?(\.[A-Za-z0-9*?]([A-Za-z0-9*?_-]*[A-Za-z0-9*?])?)*\.?$";
+pub(crate) const HOST_PATTERN: &str =
+    r"^[A-Za-z0-9*?]([A-Za-z0-9*?_-]*[A-Za-z0-9*?])?(\.[A-Za-z0-9*?]([A-Za-z0-9*?_-]*[A-Za-z0-9*?])?)*\.?$";
 /// One host without wildcards.
-pub(crate) const HOST: &str = r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?$";
+pub(crate) const HOST: &str =
+    r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?$";
 /// A host name or an IP address (IPv6 without brackets).
 pub(crate) const ADDRESS: &str = r"^([A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)$";
 /// The longest host (RFC 1035) with its trailing dot.

@@ -22,7 +22,21 @@ pub fn crd_yaml(crd: &CustomResourceDefinition) -> String {
     let mut value = serde_json::to_value(crd).unwrap_or_default();
     drop_empty_metadata(&mut value);
     whole_numbers(&mut value);
-    serde_yaml::to_string(&value).unwrap_or_default()
+    serde_yaml::to_string(&value).unwrap_or_default().lines().map(|line| quoted(line) + "\n").collect()
+}
+
+/// Quotes words such as `Off` that kubectl, which reads YAML 1.1, takes for booleans; serde_yaml writes YAML 1.2, where they are strings.
+fn quoted(line: &str) -> String {
+    const BOOLEANS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
+    match line.rsplit_once(' ') {
+        Some((head, word))
+            if BOOLEANS.contains(&word.to_ascii_lowercase().as_str())
+                && (head.ends_with(':') || head.ends_with('-')) =>
+        {
+            format!("{head} \"{word}\"")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 fn installable(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
@@ -59,7 +73,9 @@ fn clean(schema: &mut Value) {
 fn whole_numbers(value: &mut Value) {
     match value {
         Value::Number(number) => {
-            if let Some(float) = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15) {
+            if let Some(float) =
+                number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15)
+            {
                 #[allow(clippy::cast_possible_truncation, reason = "just checked to be whole and small")]
                 let whole = float as i64;
                 *value = whole.into();
@@ -75,5 +91,19 @@ fn drop_empty_metadata(value: &mut Value) {
     let empty = Map::new();
     if let Some(crd) = value.as_object_mut() {
         crd.retain(|key, part| key != "status" && part.as_object() != Some(&empty));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_yaml_1_1_takes_for_booleans_are_quoted() {
+        assert_eq!(quoted("  - Off"), "  - \"Off\"");
+        assert_eq!(quoted("name: y"), "name: \"y\"");
+        assert_eq!(quoted("description: Whether it is off"), "description: Whether it is off");
+        assert!(crds_yaml().contains("- \"Off\""));
+        assert!(!crds_yaml().contains("- Off"));
     }
 }

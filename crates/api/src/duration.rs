@@ -20,7 +20,9 @@ pub struct Duration(Cow<'static, str>);
 
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("duration {0:?} is not of the form of 500ms, 20s, 5m or 1h30m: one to four numbers of at most five digits, each with h, m, s or ms")]
+#[error(
+    "duration {0:?} is not of the form of 500ms, 20s, 5m or 1h30m: one to four numbers of at most five digits, each with h, m, s or ms"
+)]
 pub struct DurationError(String);
 
 impl Duration {

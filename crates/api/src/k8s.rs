@@ -4,13 +4,15 @@ use std::borrow::Cow;
 
 pub use k8s_openapi::api::coordination::v1::Lease;
 pub use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, ContainerPort, HTTPGetAction, LoadBalancerIngress, Namespace, Pod, Probe, Secret, Service, ServicePort, ServiceSpec,
-    ServiceStatus,
+    ConfigMap, Container, ContainerPort, HTTPGetAction, LoadBalancerIngress, Namespace, Pod, Probe, Secret, Service,
+    ServicePort, ServiceSpec, ServiceStatus,
 };
 pub use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 pub use k8s_openapi::api::events::v1::Event;
 pub use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, LabelSelectorRequirement, MicroTime, ObjectMeta, OwnerReference, Time};
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    Condition, LabelSelector, LabelSelectorRequirement, MicroTime, ObjectMeta, OwnerReference, Time,
+};
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use kube_core::{CustomResourceExt, Resource, ResourceExt};
 
@@ -90,7 +92,11 @@ impl ReferenceGrant {
     /// Whether the grant lets objects of `from` refer to the object `name` of the kind `to`, both as (group, kind).
     pub fn permits(&self, from: (&str, &str), from_namespace: &str, to: (&str, &str), name: &str) -> bool {
         self.spec.from.iter().any(|f| (f.group.as_str(), f.kind.as_str()) == from && f.namespace == from_namespace)
-            && self.spec.to.iter().any(|t| (t.group.as_str(), t.kind.as_str()) == to && t.name.as_deref().is_none_or(|n| n == name))
+            && self
+                .spec
+                .to
+                .iter()
+                .any(|t| (t.group.as_str(), t.kind.as_str()) == to && t.name.as_deref().is_none_or(|n| n == name))
     }
 }
 

@@ -154,7 +154,11 @@ mod tests {
     #[test]
     fn every_reason_is_one_that_the_schema_of_conditions_takes() {
         let pattern = regex::Regex::new("^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$").expect("a regular expression");
-        let all = GatewayReason::ALL.iter().map(|r| r.as_str()).chain(ListenerReason::ALL.iter().map(|r| r.as_str())).chain(RuleReason::ALL.iter().map(|r| r.as_str()));
+        let all = GatewayReason::ALL
+            .iter()
+            .map(|r| r.as_str())
+            .chain(ListenerReason::ALL.iter().map(|r| r.as_str()))
+            .chain(RuleReason::ALL.iter().map(|r| r.as_str()));
         for reason in all {
             assert!(pattern.is_match(reason), "{reason}");
         }

@@ -1,10 +1,14 @@
 //! `RoutingRule`: which requests go where. Owned by whoever runs the application.
+#![allow(clippy::duplicated_attributes, reason = "printer columns share types and paths")]
 
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::constraint::{HOST_LEN, HOST_PATTERN, NAME, NAME_LEN, NAMESPACE, NAMESPACE_LEN, OBJECT, OBJECT_LEN, PATH_LEN, PATH_PATTERN, URL, conditions, rules};
+use crate::constraint::{
+    HOST_LEN, HOST_PATTERN, NAME, NAME_LEN, NAMESPACE, NAMESPACE_LEN, OBJECT, OBJECT_LEN, PATH_LEN, PATH_PATTERN, URL,
+    conditions, rules,
+};
 use crate::gateway::{BackendSettings, ServiceRef};
 use crate::k8s::Condition;
 
@@ -21,9 +25,24 @@ use crate::k8s::Condition;
     category = "penstock",
     category = "networking",
     doc = "Routes requests of an ApplicationGateway by host and path to backends or redirects.",
-    printcolumn(name = "Gateway", type_ = "string", json_path = ".status.summary.gateway", description = "The gateway it attaches to"),
-    printcolumn(name = "Hosts", type_ = "string", json_path = ".status.summary.hosts", description = "The hosts it serves"),
-    printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority", description = "Its place before the rules without one"),
+    printcolumn(
+        name = "Gateway",
+        type_ = "string",
+        json_path = ".status.summary.gateway",
+        description = "The gateway it attaches to"
+    ),
+    printcolumn(
+        name = "Hosts",
+        type_ = "string",
+        json_path = ".status.summary.hosts",
+        description = "The hosts it serves"
+    ),
+    printcolumn(
+        name = "Priority",
+        type_ = "integer",
+        json_path = ".spec.priority",
+        description = "Its place before the rules without one"
+    ),
     printcolumn(
         name = "Accepted",
         type_ = "string",

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 fn example() -> [Value; 2] {
     let text = include_str!("example.yaml");
-    let mut documents = serde_yaml::Deserializer::from_str(text).map(|document| Value::deserialize(document).expect("YAML"));
+    let mut documents =
+        serde_yaml::Deserializer::from_str(text).map(|document| Value::deserialize(document).expect("YAML"));
     [documents.next().expect("a gateway"), documents.next().expect("a rule")]
 }
 
@@ -31,8 +32,10 @@ fn the_example_of_the_design_is_accepted_and_read() {
 #[test]
 fn defaults_of_code_and_schema_agree() {
     let bare = [
-        gateway(&json!({"backendPools": [{"name": "p", "services": [{"name": "s", "port": 80}]}], "backendSettings": [{"name": "s", "cookieAffinity": {}, "protocol": "HTTPS", "tls": {"caCertificateRefs": [{"name": "ca"}]}}],
-            "probes": [{"name": "p"}], "rewriteRuleSets": [{"name": "r", "rules": [{"name": "r", "actions": {"url": {"path": "/"}}, "conditions": [{"variable": "uri_path", "pattern": "a"}]}]}]})),
+        gateway(
+            &json!({"backendPools": [{"name": "p", "services": [{"name": "s", "port": 80}]}], "backendSettings": [{"name": "s", "cookieAffinity": {}, "protocol": "HTTPS", "tls": {"caCertificateRefs": [{"name": "ca"}]}}],
+            "probes": [{"name": "p"}], "rewriteRuleSets": [{"name": "r", "rules": [{"name": "r", "actions": {"url": {"path": "/"}}, "conditions": [{"variable": "uri_path", "pattern": "a"}]}]}]}),
+        ),
         gateway(&json!({})),
     ];
     for value in bare {
@@ -50,15 +53,28 @@ fn defaults_of_code_and_schema_agree() {
 
 #[test]
 fn defaults_are_those_of_the_table() {
-    let spec = serde_json::from_value::<ApplicationGateway>(gateways().admit(&gateway(&json!({"backendSettings": [{"name": "s", "cookieAffinity": {}}], "probes": [{"name": "p"}]})))).expect("a gateway").spec;
+    let spec = serde_json::from_value::<ApplicationGateway>(gateways().admit(&gateway(
+        &json!({"backendSettings": [{"name": "s", "cookieAffinity": {}}], "probes": [{"name": "p"}]}),
+    )))
+    .expect("a gateway")
+    .spec;
     assert_eq!(spec.class_name, "penstock");
     assert_eq!(spec.service.type_, ServiceType::LoadBalancer);
-    assert_eq!((spec.allowed_rules.priority, spec.allowed_rules.hosts), (PriorityFrom::GatewayNamespace, HostSharing::Shared));
+    assert_eq!(
+        (spec.allowed_rules.priority, spec.allowed_rules.hosts),
+        (PriorityFrom::GatewayNamespace, HostSharing::Shared)
+    );
     let settings = serde_json::to_value(&spec.backend_settings[0]).expect("JSON");
-    assert_eq!(settings, json!({"name": "s", "protocol": "HTTP", "requestTimeout": "20s", "connectTimeout": "5s", "streamIdleTimeout": "5m", "connectionDraining": {"timeout": "30s"},
-        "cookieAffinity": {"cookieName": "ApplicationGatewayAffinity"}, "loadBalancing": "RoundRobin", "retry": {"attempts": 1, "onTimeout": false}}));
+    assert_eq!(
+        settings,
+        json!({"name": "s", "protocol": "HTTP", "requestTimeout": "20s", "connectTimeout": "5s", "streamIdleTimeout": "5m", "connectionDraining": {"timeout": "30s"},
+        "cookieAffinity": {"cookieName": "ApplicationGatewayAffinity"}, "loadBalancing": "RoundRobin", "retry": {"attempts": 1, "onTimeout": false}})
+    );
     let probe = serde_json::to_value(&spec.probes[0]).expect("JSON");
-    assert_eq!(probe, json!({"name": "p", "host": "127.0.0.1", "path": "/", "interval": "30s", "timeout": "30s", "unhealthyThreshold": 3, "match": {"statusCodes": ["200-399"]}, "minServers": 0}));
+    assert_eq!(
+        probe,
+        json!({"name": "p", "host": "127.0.0.1", "path": "/", "interval": "30s", "timeout": "30s", "unhealthyThreshold": 3, "match": {"statusCodes": ["200-399"]}, "minServers": 0})
+    );
 }
 
 #[test]
@@ -91,7 +107,9 @@ fn inspect(schema: &Value, path: &str, is_property: bool, faults: &mut Vec<Strin
             inspect(&schema["additionalProperties"], &format!("{path}{{}}"), false, faults);
         }
         Some("integer" | "boolean" | "object") => {}
-        other => demand(schema["x-kubernetes-int-or-string"] == json!(true), &format!("type {other:?} is not structural")),
+        other => {
+            demand(schema["x-kubernetes-int-or-string"] == json!(true), &format!("type {other:?} is not structural"))
+        }
     }
     for key in ["nullable", "$ref", "oneOf", "allOf"] {
         if schema.get(key).is_some() {
@@ -117,7 +135,10 @@ fn definitions_are_complete() {
         assert_eq!(crd["spec"]["names"]["shortNames"], json!([short]));
         assert_eq!(crd["spec"]["names"]["categories"], json!(["penstock", "networking"]));
         let version = &crd["spec"]["versions"][0];
-        assert_eq!((&version["name"], &version["served"], &version["storage"]), (&json!(penstock_api::VERSION), &json!(true), &json!(true)));
+        assert_eq!(
+            (&version["name"], &version["served"], &version["storage"]),
+            (&json!(penstock_api::VERSION), &json!(true), &json!(true))
+        );
         assert_eq!(version["subresources"], json!({"status": {}}));
     }
 }
@@ -126,5 +147,11 @@ fn definitions_are_complete() {
 fn a_refusal_names_path_value_and_remedy() {
     let found = gateways().check(&gateway(&json!({"listeners": [{"name": "a", "port": 0, "protocol": "TCP"}]})));
     let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
-    assert_eq!(texts, ["spec.listeners[0].port: 0: must be at least 1", "spec.listeners[0].protocol: \"TCP\": must be one of HTTP, HTTPS"]);
+    assert_eq!(
+        texts,
+        [
+            "spec.listeners[0].port: 0: must be at least 1",
+            "spec.listeners[0].protocol: \"TCP\": must be one of HTTP, HTTPS"
+        ]
+    );
 }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::CaRef;
 use crate::constraint::{
-    ADDRESS, HOST, HOST_LEN, NAME, NAME_LEN, NAMESPACE, NAMESPACE_LEN, OBJECT, OBJECT_LEN, PATH, PATH_LEN, TOKEN, TOKEN_LEN, at_most, port_reference, rules,
+    ADDRESS, HOST, HOST_LEN, NAME, NAME_LEN, NAMESPACE, NAMESPACE_LEN, OBJECT, OBJECT_LEN, PATH, PATH_LEN, TOKEN,
+    TOKEN_LEN, at_most, port_reference, rules,
 };
 use crate::defaults;
 use crate::duration::Duration;

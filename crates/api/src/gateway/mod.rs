@@ -1,4 +1,5 @@
 //! `ApplicationGateway`: listeners, and what rules share. Owned by whoever runs the gateway.
+#![allow(clippy::duplicated_attributes, reason = "printer columns share types and paths")]
 
 mod backend;
 mod listener;
@@ -8,16 +9,23 @@ mod service;
 mod status;
 
 pub use backend::{
-    BackendAddress, BackendPool, BackendProtocol, BackendSettings, BackendTls, ConnectionDraining, CookieAffinity, LoadBalancing, NamedBackendSettings, Retry,
-    ServiceRef, WebSocketTimeouts,
+    BackendAddress, BackendPool, BackendProtocol, BackendSettings, BackendTls, ConnectionDraining, CookieAffinity,
+    LoadBalancing, NamedBackendSettings, Retry, ServiceRef, WebSocketTimeouts,
 };
-pub use listener::{CaKind, CaRef, ClientAuth, ClientAuthMode, ConfigMapKeyRef, CustomErrorPage, Listener, ListenerProtocol, ListenerTls, SecretRef, TlsPolicy, TlsVersion};
+pub use listener::{
+    CaKind, CaRef, ClientAuth, ClientAuthMode, ConfigMapKeyRef, CustomErrorPage, Listener, ListenerProtocol,
+    ListenerTls, SecretRef, TlsPolicy, TlsVersion,
+};
 pub use probe::{Probe, ProbeMatch};
 pub use rewrite::{HeaderEdit, RewriteActions, RewriteCondition, RewriteRule, RewriteRuleSet, UrlRewrite};
 pub use service::{
-    AllowedRules, ClientAddress, ExternalTrafficPolicy, FromNamespaces, GatewayService, HostSharing, PriorityFrom, ProxyProtocol, RuleNamespaces, ServiceType,
+    AllowedRules, ClientAddress, ExternalTrafficPolicy, FromNamespaces, GatewayService, HostSharing, PriorityFrom,
+    ProxyProtocol, RuleNamespaces, ServiceType,
 };
-pub use status::{AddressType, ApplicationGatewayStatus, BackendStatus, GatewayAddress, GatewaySummary, ListenerStatus, UnhealthyEndpoint};
+pub use status::{
+    AddressType, ApplicationGatewayStatus, BackendStatus, GatewayAddress, GatewaySummary, ListenerStatus,
+    UnhealthyEndpoint,
+};
 
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
@@ -39,11 +47,36 @@ use crate::defaults;
     category = "penstock",
     category = "networking",
     doc = "A gateway: listeners with ports, hosts and certificates, and the backend pools, settings, probes and rewrite rule sets that RoutingRules share. The shape follows Azure Application Gateway.",
-    printcolumn(name = "Class", type_ = "string", json_path = ".spec.className", description = "Which installation serves it"),
-    printcolumn(name = "Address", type_ = "string", json_path = ".status.addresses[*].value", description = "Where clients reach it"),
-    printcolumn(name = "Listeners", type_ = "integer", json_path = ".status.summary.listeners", description = "Listeners in force"),
-    printcolumn(name = "Rules", type_ = "integer", json_path = ".status.summary.rules", description = "Attached RoutingRules"),
-    printcolumn(name = "Healthy", type_ = "string", json_path = ".status.summary.healthy", description = "Backend endpoints that take traffic, of all"),
+    printcolumn(
+        name = "Class",
+        type_ = "string",
+        json_path = ".spec.className",
+        description = "Which installation serves it"
+    ),
+    printcolumn(
+        name = "Address",
+        type_ = "string",
+        json_path = ".status.addresses[*].value",
+        description = "Where clients reach it"
+    ),
+    printcolumn(
+        name = "Listeners",
+        type_ = "integer",
+        json_path = ".status.summary.listeners",
+        description = "Listeners in force"
+    ),
+    printcolumn(
+        name = "Rules",
+        type_ = "integer",
+        json_path = ".status.summary.rules",
+        description = "Attached RoutingRules"
+    ),
+    printcolumn(
+        name = "Healthy",
+        type_ = "string",
+        json_path = ".status.summary.healthy",
+        description = "Backend endpoints that take traffic, of all"
+    ),
     printcolumn(
         name = "Programmed",
         type_ = "string",

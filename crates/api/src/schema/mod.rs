@@ -21,7 +21,10 @@ use crate::k8s::CustomResourceDefinition;
 /// The schema of the stored version of a definition; null when it has none.
 pub fn of(crd: &CustomResourceDefinition) -> Value {
     let stored = crd.spec.versions.iter().find(|version| version.storage).and_then(|version| version.schema.as_ref());
-    stored.and_then(|schema| schema.open_api_v3_schema.as_ref()).and_then(|schema| serde_json::to_value(schema).ok()).unwrap_or_default()
+    stored
+        .and_then(|schema| schema.open_api_v3_schema.as_ref())
+        .and_then(|schema| serde_json::to_value(schema).ok())
+        .unwrap_or_default()
 }
 
 /// Everything that a definition's schema refuses in an object, which may come straight from a file.
@@ -36,7 +39,10 @@ pub fn validate(value: &Value, crd: &CustomResourceDefinition) -> Result<Vec<Vio
 
 /// The schema of a field: its own, or the one that all values of a map share.
 fn property<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
-    schema.get("properties").and_then(|properties| properties.get(key)).or_else(|| schema.get("additionalProperties").filter(|shared| shared.is_object()))
+    schema
+        .get("properties")
+        .and_then(|properties| properties.get(key))
+        .or_else(|| schema.get("additionalProperties").filter(|shared| shared.is_object()))
 }
 
 /// Whether fields that the schema does not name are kept.

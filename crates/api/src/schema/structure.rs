@@ -15,7 +15,9 @@ pub(super) type Patterns = BTreeMap<String, Regex>;
 pub(super) fn patterns(schema: &Value, found: &mut Patterns) -> Result<(), regex::Error> {
     match schema {
         Value::Object(map) => {
-            if let Some(pattern) = map.get("pattern").and_then(Value::as_str).filter(|pattern| !found.contains_key(*pattern)) {
+            if let Some(pattern) =
+                map.get("pattern").and_then(Value::as_str).filter(|pattern| !found.contains_key(*pattern))
+            {
                 found.insert(pattern.to_owned(), Regex::new(pattern)?);
             }
             map.values().try_for_each(|part| patterns(part, found))
@@ -32,7 +34,8 @@ pub(super) fn check(value: &Value, schema: &Value, path: &str, patterns: &Patter
         return;
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array).filter(|allowed| !allowed.contains(value)) {
-        let names: Vec<_> = allowed.iter().map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned)).collect();
+        let names: Vec<_> =
+            allowed.iter().map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned)).collect();
         found.push(Violation::new(path, value, format!("must be one of {}", names.join(", "))));
     }
     match value {
@@ -40,7 +43,8 @@ pub(super) fn check(value: &Value, schema: &Value, path: &str, patterns: &Patter
         Value::Number(number) => check_number(number.as_f64().unwrap_or_default(), value, schema, path, found),
         Value::Array(items) => check_list(items, value, schema, path, patterns, found),
         Value::Object(fields) => {
-            for name in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            for name in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+            {
                 if !fields.contains_key(name) {
                     found.push(Violation::missing(child(path, name), "is required: add it"));
                 }
@@ -60,7 +64,8 @@ fn wrong_type(value: &Value, schema: &Value) -> Option<&'static str> {
     if schema.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
         return (!value.is_string() && !value.is_i64() && !value.is_u64()).then_some("a whole number or a string");
     }
-    let is_whole = |value: &Value| value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0);
+    let is_whole =
+        |value: &Value| value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0);
     let (fits, expected) = match schema.get("type").and_then(Value::as_str)? {
         "object" => (value.is_object(), "an object"),
         "array" => (value.is_array(), "a list"),
@@ -73,7 +78,14 @@ fn wrong_type(value: &Value, schema: &Value) -> Option<&'static str> {
     (!fits).then_some(expected)
 }
 
-fn check_string(text: &str, value: &Value, schema: &Value, path: &str, patterns: &Patterns, found: &mut Vec<Violation>) {
+fn check_string(
+    text: &str,
+    value: &Value,
+    schema: &Value,
+    path: &str,
+    patterns: &Patterns,
+    found: &mut Vec<Violation>,
+) {
     check_size(text.chars().count(), ["minLength", "maxLength"], "characters", value, schema, path, found);
     if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
         && patterns.get(pattern).is_some_and(|regex| !regex.is_match(text))
@@ -91,16 +103,33 @@ fn check_number(number: f64, value: &Value, schema: &Value, path: &str, found: &
     }
 }
 
-fn check_list(items: &[Value], value: &Value, schema: &Value, path: &str, patterns: &Patterns, found: &mut Vec<Violation>) {
+fn check_list(
+    items: &[Value],
+    value: &Value,
+    schema: &Value,
+    path: &str,
+    patterns: &Patterns,
+    found: &mut Vec<Violation>,
+) {
     check_size(items.len(), ["minItems", "maxItems"], "entries", value, schema, path, found);
     if schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("map") {
-        let keys: Vec<&str> = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let keys: Vec<&str> = schema
+            .get("x-kubernetes-list-map-keys")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let mut seen = BTreeSet::new();
         for (index, item) in items.iter().enumerate() {
             let key: Vec<String> = keys.iter().filter_map(|key| item.get(*key)).map(Value::to_string).collect();
             if key.len() == keys.len() && !seen.insert(key) {
                 let fields = keys.join(", ");
-                found.push(Violation::new(&format!("{path}[{index}]"), item, format!("has the same {fields} as an entry before it: rename one")));
+                found.push(Violation::new(
+                    &format!("{path}[{index}]"),
+                    item,
+                    format!("has the same {fields} as an entry before it: rename one"),
+                ));
             }
         }
     }
@@ -111,7 +140,15 @@ fn check_list(items: &[Value], value: &Value, schema: &Value, path: &str, patter
     }
 }
 
-fn check_size(size: usize, [least, most]: [&str; 2], what: &str, value: &Value, schema: &Value, path: &str, found: &mut Vec<Violation>) {
+fn check_size(
+    size: usize,
+    [least, most]: [&str; 2],
+    what: &str,
+    value: &Value,
+    schema: &Value,
+    path: &str,
+    found: &mut Vec<Violation>,
+) {
     let limit = |name| schema.get(name).and_then(Value::as_u64).and_then(|limit| usize::try_from(limit).ok());
     if let Some(least) = limit(least).filter(|least| size < *least) {
         found.push(Violation::new(path, value, format!("must have at least {least} {what}, has {size}")));
@@ -137,7 +174,12 @@ mod tests {
     #[test]
     fn each_keyword_accepts_and_refuses() {
         let cases = [
-            (json!({"type": "string"}), json!("a"), json!(false), "f: false: must be a string: put it in quotes if YAML reads it as something else"),
+            (
+                json!({"type": "string"}),
+                json!("a"),
+                json!(false),
+                "f: false: must be a string: put it in quotes if YAML reads it as something else",
+            ),
             (json!({"type": "integer"}), json!(1), json!(1.5), "f: 1.5: must be a whole number"),
             (json!({"type": "boolean"}), json!(true), json!("no"), "f: \"no\": must be true or false"),
             (json!({"enum": ["A", "B"]}), json!("A"), json!("C"), "f: \"C\": must be one of A, B"),
@@ -147,7 +189,12 @@ mod tests {
             (json!({"pattern": "^/"}), json!("/a"), json!("a"), "f: \"a\": must match ^/"),
             (json!({"maxItems": 1}), json!([1]), json!([1, 2]), "f: [1,2]: must have at most 1 entries, has 2"),
             (json!({"required": ["a"]}), json!({"a": 1}), json!({}), "f.a: is required: add it"),
-            (json!({"x-kubernetes-int-or-string": true}), json!(80), json!([]), "f: []: must be a whole number or a string"),
+            (
+                json!({"x-kubernetes-int-or-string": true}),
+                json!(80),
+                json!([]),
+                "f: []: must be a whole number or a string",
+            ),
         ];
         for (schema, good, bad, message) in cases {
             assert_eq!(refusals(&good, &schema), Vec::<String>::new(), "{schema}");
@@ -159,6 +206,9 @@ mod tests {
     fn keys_of_a_list_map_are_unique() {
         let schema = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]});
         assert!(refusals(&json!([{"name": "a"}, {"name": "b"}]), &schema).is_empty());
-        assert_eq!(refusals(&json!([{"name": "a"}, {"name": "a"}]), &schema), ["f[1]: {\"name\":\"a\"}: has the same name as an entry before it: rename one"]);
+        assert_eq!(
+            refusals(&json!([{"name": "a"}, {"name": "a"}]), &schema),
+            ["f[1]: {\"name\":\"a\"}: has the same name as an entry before it: rename one"]
+        );
     }
 }

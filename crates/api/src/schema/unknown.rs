@@ -90,8 +90,11 @@ mod tests {
         let mut value = object();
         prune(&mut value, &schema());
         assert!(unknown_fields(&value, &schema()).is_empty());
-        assert_eq!(value, json!({"apiVersion": "v", "kind": "K", "metadata": {"name": "n"}, "spec": {
-            "list": [{"a": "x"}, {"a": "x"}], "map": {"any.key": "v"}, "open": {"x": 1}
-        }}));
+        assert_eq!(
+            value,
+            json!({"apiVersion": "v", "kind": "K", "metadata": {"name": "n"}, "spec": {
+                "list": [{"a": "x"}, {"a": "x"}], "map": {"any.key": "v"}, "open": {"x": 1}
+            }})
+        );
     }
 }

@@ -20,7 +20,11 @@ impl Violation {
     pub(super) fn new(path: &str, value: &Value, message: impl Into<String>) -> Self {
         const LONGEST: usize = 100;
         let text = value.to_string();
-        let value = if text.chars().count() > LONGEST { text.chars().take(LONGEST).chain("...".chars()).collect() } else { text };
+        let value = if text.chars().count() > LONGEST {
+            text.chars().take(LONGEST).chain("...".chars()).collect()
+        } else {
+            text
+        };
         Self { path: path.to_owned(), value, message: message.into() }
     }
 
@@ -32,6 +36,10 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.value.is_empty() { write!(f, "{}: {}", self.path, self.message) } else { write!(f, "{}: {}: {}", self.path, self.value, self.message) }
+        if self.value.is_empty() {
+            write!(f, "{}: {}", self.path, self.message)
+        } else {
+            write!(f, "{}: {}: {}", self.path, self.value, self.message)
+        }
     }
 }

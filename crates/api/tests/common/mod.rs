@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use penstock_api::schema::Checker;
 use serde_json::{Value, json};
 
-static CHECKERS: LazyLock<[Checker; 2]> = LazyLock::new(|| penstock_api::crds().map(|crd| Checker::new(&crd).expect("our schemas compile")));
+static CHECKERS: LazyLock<[Checker; 2]> =
+    LazyLock::new(|| penstock_api::crds().map(|crd| Checker::new(&crd).expect("our schemas compile")));
 
 /// The checker of gateways.
 pub(crate) fn gateways() -> &'static Checker {
