@@ -7,7 +7,7 @@ from=crds to=charts/penstock-crds/files
 compgen -G "$from/*.yaml" >/dev/null || { echo "$from/ has no .yaml files: generate them first (penstock crds)" >&2; exit 1; }
 case ${1:-} in
   --check)
-    diff -ru --exclude='.*' --exclude='README*' "$from" "$to" \
+    diff -rq --exclude='.*' --exclude='README*' "$from" "$to" \
       || { echo "$to differs from $from: run charts/sync-crds.sh and commit the result" >&2; exit 1; } ;;
   "") mkdir -p "$to"; rm -f "$to"/*.yaml; cp "$from"/*.yaml "$to/" ;;
   *) echo "usage: charts/sync-crds.sh [--check]" >&2; exit 2 ;;

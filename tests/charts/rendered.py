@@ -221,6 +221,8 @@ class Definitions(unittest.TestCase):
         self.assertEqual(sorted(name for _, _, name in objects), ["applicationgateways.penstock.dev", "routingrules.penstock.dev"])
         for definition in objects.values():
             self.assertEqual(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep")
+            generated = CHARTS.parent / "crds" / f"{definition['spec']['names']['plural']}.yaml"
+            self.assertEqual(definition["spec"], yaml.safe_load(generated.read_text())["spec"])
         for definition in render(None, "--set", "keep=false", chart="penstock-crds").values():
             self.assertNotIn("helm.sh/resource-policy", definition["metadata"].get("annotations", {}))
 
