@@ -108,7 +108,7 @@ fn inspect(schema: &Value, path: &str, is_property: bool, faults: &mut Vec<Strin
         }
         Some("integer" | "boolean" | "object") => {}
         other => {
-            demand(schema["x-kubernetes-int-or-string"] == json!(true), &format!("type {other:?} is not structural"))
+            demand(schema["x-kubernetes-int-or-string"] == json!(true), &format!("type {other:?} is not structural"));
         }
     }
     for key in ["nullable", "$ref", "oneOf", "allOf"] {
