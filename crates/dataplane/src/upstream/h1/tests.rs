@@ -3,5 +3,6 @@
 mod bodies;
 mod connection;
 mod heads;
+mod properties;
 mod requests;
 mod script;
