@@ -169,13 +169,12 @@ proptest! {
     #[test]
     fn requests_are_read_by_hyper_as_they_were_meant(
         method in select(vec![Method::GET, Method::POST, Method::DELETE, Method::PATCH]),
-        target in "/[!-~&&[^#]]{0,30}",
+        target in "/[a-zA-Z0-9!$%&'()*+,./:;=?@_~-]{0,30}",
         lines in vec(("x-[a-z0-9-]{0,12}", "([!-~]([ -~]{0,20}[!-~])?)?"), 0..8),
         pieces in vec(vec(any::<u8>(), 0..3000), 0..6),
         (known, with_trailers) in any::<(bool, bool)>(),
         capacity in 1..5000_usize,
     ) {
-        prop_assume!(target.parse::<http::Uri>().is_ok());
         let headers: HeaderMap = lines.iter()
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))
             .collect();
