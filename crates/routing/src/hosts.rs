@@ -50,6 +50,15 @@ impl<V> HostMap<V> {
         }
     }
 
+    /// Every value, in no order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.exact
+            .values()
+            .chain(self.suffix.values())
+            .chain(self.globs.iter().map(|(_, value)| value))
+            .chain(&self.any)
+    }
+
     /// Values of all patterns that take a lower-case host, best fit first.
     pub(crate) fn matching<'a, 'h>(&'a self, host: &'h str) -> impl Iterator<Item = &'a V> + use<'a, 'h, V> {
         let exact = self.exact.get(host);

@@ -141,6 +141,15 @@ impl<T> ListenerTable<T> {
     }
 }
 
+impl<T> ListenerTable<T> {
+    /// Calls back with what was made for each route.
+    pub fn for_each(&self, mut visit: impl FnMut(&T)) {
+        for table in self.hosts.values() {
+            table.routes.iter().for_each(|(_, value)| visit(value));
+        }
+    }
+}
+
 impl<T> HostTable<T> {
     fn compile(routes: &[&Arc<Route>], mut value: impl FnMut(&Arc<Route>) -> T) -> Self {
         let mut sorted = routes.to_vec();

@@ -18,8 +18,11 @@ pub enum BodyLength {
     Chunked,
 }
 
+/// Calls back with names and values of headers.
+pub type Extra<'a> = dyn Fn(&mut dyn FnMut(&str, &[u8])) + 'a;
+
 /// A request head, borrowed from wherever the proxy keeps it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
@@ -27,8 +30,12 @@ pub struct RequestHead<'a> {
     pub target: &'a [u8],
     /// The value of `Host`; may be empty (RFC 9112 3.2).
     pub host: &'a [u8],
-    /// End-to-end headers; hop-by-hop headers are already gone.
+    /// Headers as received.
     pub headers: &'a HeaderMap,
+    /// Which of them go on: nothing needs to be taken out of the map for that.
+    pub keep: &'a dyn Fn(&HeaderName) -> bool,
+    /// Calls back with further headers: lower-case name and value without controls.
+    pub extra: &'a Extra<'a>,
     /// The protocol to switch to, such as `websocket`.
     pub upgrade: Option<&'a HeaderValue>,
 }
@@ -57,10 +64,11 @@ pub fn encode_head(out: &mut Vec<u8>, head: &RequestHead<'_>, body: BodyLength) 
     }
     put(out, &[head.method.as_str().as_bytes(), b" ", head.target, b" HTTP/1.1\r\nhost: ", head.host, b"\r\n"]);
     for (name, value) in head.headers {
-        if !is_own(name) {
+        if !is_own(name) && (head.keep)(name) {
             put_header(out, name, value);
         }
     }
+    (head.extra)(&mut |name, value| put(out, &[name.as_bytes(), b": ", value, b"\r\n"]));
     if let Some(protocol) = head.upgrade {
         put(out, &[b"connection: upgrade\r\nupgrade: ", protocol.as_bytes(), b"\r\n"]);
     }

@@ -10,7 +10,15 @@ use super::script::{Script, answer, poll, ready, sent};
 
 fn get(connection: &mut Connection<impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>) {
     let headers = HeaderMap::new();
-    let head = RequestHead { method: &Method::GET, target: b"/", host: b"h", headers: &headers, upgrade: None };
+    let head = RequestHead {
+        method: &Method::GET,
+        target: b"/",
+        host: b"h",
+        headers: &headers,
+        upgrade: None,
+        keep: &|_| true,
+        extra: &|_| (),
+    };
     connection.start(&head, BodyLength::Empty, false).unwrap();
 }
 
@@ -76,7 +84,15 @@ fn an_idle_connection_notices() {
 fn an_early_answer_does_not_free_the_connection() {
     let mut connection = Connection::new(Script::open(["HTTP/1.1 413 x\r\nContent-Length: 0\r\n\r\n"]));
     let headers = HeaderMap::new();
-    let head = RequestHead { method: &Method::PUT, target: b"/", host: b"h", headers: &headers, upgrade: None };
+    let head = RequestHead {
+        method: &Method::PUT,
+        target: b"/",
+        host: b"h",
+        headers: &headers,
+        upgrade: None,
+        keep: &|_| true,
+        extra: &|_| (),
+    };
     connection.start(&head, BodyLength::Known(5), false).unwrap();
     assert_eq!(answer(&mut connection).unwrap().head.status, 413);
     assert!(connection.is_end_stream() && !connection.is_reusable());

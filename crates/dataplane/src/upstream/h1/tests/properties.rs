@@ -184,7 +184,7 @@ proptest! {
         let frames = pieces.into_iter().map(|piece| http_body::Frame::data(Bytes::from(piece)));
         let frames = frames.chain(with_trailers.then(|| http_body::Frame::trailers(trailers.clone())));
         let frames: Vec<_> = frames.collect();
-        let head = RequestHead { method: &method, target: target.as_bytes(), host: b"h:1", headers: &headers, upgrade: None };
+        let head = RequestHead { method: &method, target: target.as_bytes(), host: b"h:1", headers: &headers, upgrade: None, keep: &|_| true, extra: &|_| () };
 
         let (parts, body, got_trailers) = run(async {
             let (near, far) = tokio::io::duplex(capacity);

@@ -19,7 +19,12 @@ fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
 
 fn encode(method: &Method, headers: &HeaderMap, body: BodyLength, upgrade: Option<&HeaderValue>) -> String {
     let mut out = Vec::new();
-    encode_head(&mut out, &RequestHead { method, target: b"/a?b", host: b"h:1", headers, upgrade }, body).unwrap();
+    encode_head(
+        &mut out,
+        &RequestHead { method, target: b"/a?b", host: b"h:1", headers, upgrade, keep: &|_| true, extra: &|_| () },
+        body,
+    )
+    .unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -70,7 +75,15 @@ fn nothing_can_be_injected() {
     let headers = HeaderMap::new();
     let head = |target, host| {
         let mut out = b"kept".to_vec();
-        let head = RequestHead { method: &Method::GET, target, host, headers: &headers, upgrade: None };
+        let head = RequestHead {
+            method: &Method::GET,
+            target,
+            host,
+            headers: &headers,
+            upgrade: None,
+            keep: &|_| true,
+            extra: &|_| (),
+        };
         let result = encode_head(&mut out, &head, BodyLength::Empty);
         assert_eq!(out == b"kept", result.is_err());
         result
@@ -120,7 +133,15 @@ fn data(bytes: &'static str) -> Option<Frame<Bytes>> {
 fn started(script: Script, length: BodyLength) -> Connection<Script> {
     let mut connection = Connection::new(script);
     let headers = HeaderMap::new();
-    let head = RequestHead { method: &Method::PUT, target: b"/", host: b"h", headers: &headers, upgrade: None };
+    let head = RequestHead {
+        method: &Method::PUT,
+        target: b"/",
+        host: b"h",
+        headers: &headers,
+        upgrade: None,
+        keep: &|_| true,
+        extra: &|_| (),
+    };
     connection.start(&head, length, false).unwrap();
     connection
 }

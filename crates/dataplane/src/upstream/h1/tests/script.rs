@@ -105,7 +105,15 @@ pub(super) fn sent(script: Script, method: &Method, upgrade: bool) -> Connection
     let protocol = http::HeaderValue::from_static("websocket");
     let headers = HeaderMap::new();
     let upgrade = upgrade.then_some(&protocol);
-    let head = RequestHead { method, target: b"/", host: b"backend", headers: &headers, upgrade };
+    let head = RequestHead {
+        method,
+        target: b"/",
+        host: b"backend",
+        headers: &headers,
+        upgrade,
+        keep: &|_| true,
+        extra: &|_| (),
+    };
     connection.start(&head, BodyLength::Empty, *method == Method::HEAD).unwrap();
     ready(|cx| connection.poll_send(cx, &mut Empty::<Bytes>::new())).unwrap();
     connection

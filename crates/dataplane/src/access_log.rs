@@ -1,0 +1,252 @@
+//! The access log: one JSON line per request to stdout, for a WebSocket at its end.
+//!
+//! Workers write lines into a buffer of their own and hand it to one thread that does the blocking write. When nobody
+//! reads stdout, lines are dropped and counted rather than requests delayed.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::rc::Rc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, SystemTime};
+
+use prometheus::IntCounter;
+use serde::Serialize;
+
+use crate::timer;
+
+/// Buffers on their way to stdout.
+const QUEUE: usize = 256;
+/// A buffer of this size goes out at once.
+const FULL: usize = 32 * 1024;
+/// A smaller one waits at most so long.
+const FLUSH: Duration = Duration::from_millis(200);
+/// Query parameters whose values are never written.
+const SECRETS: [&str; 10] =
+    ["key", "token", "password", "passwd", "secret", "sig", "signature", "auth", "code", "session"];
+
+/// Facts about the client's request, collected only when there is a log.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) address: String,
+    pub(crate) scheme: &'static str,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    pub(crate) protocol: &'static str,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) request_id: String,
+    pub(crate) trace_id: Option<String>,
+    pub(crate) tls_version: Option<&'static str>,
+    pub(crate) tls_cipher: Option<&'static str>,
+}
+
+/// One line.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) gateway: &'a str,
+    pub(crate) listener: &'a str,
+    pub(crate) rule: &'a str,
+    pub(crate) pool: Option<&'a str>,
+    pub(crate) backend: Option<&'a str>,
+    pub(crate) method: &'a str,
+    pub(crate) status: u16,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) duration: Duration,
+    pub(crate) backend_time: Option<Duration>,
+    pub(crate) attempts: u8,
+    pub(crate) upgrade: Option<&'static str>,
+    pub(crate) close_reason: Option<&'static str>,
+    pub(crate) error: Option<&'static str>,
+}
+
+/// The keys as users see them.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    gateway: &'a str,
+    listener: &'a str,
+    rule: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<&'a str>,
+    client: &'a str,
+    method: &'a str,
+    scheme: &'a str,
+    host: &'a str,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<String>,
+    protocol: &'a str,
+    status: u16,
+    bytes_received: u64,
+    bytes_sent: u64,
+    duration_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend_ms: Option<f64>,
+    attempts: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upgrade: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    close_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cipher: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'a str>,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+/// Where the lines of all workers go.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    sender: SyncSender<Vec<u8>>,
+}
+
+/// The log of one worker; clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerLog(Option<Rc<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    sender: SyncSender<Vec<u8>>,
+    buffer: RefCell<Vec<u8>>,
+    lines: Cell<u64>,
+    flushing: Cell<bool>,
+    lost: IntCounter,
+}
+
+impl AccessLog {
+    /// Starts the thread that writes to stdout; it ends with the last worker.
+    pub fn to_stdout() -> std::io::Result<Self> {
+        let (sender, receiver) = sync_channel::<Vec<u8>>(QUEUE);
+        std::thread::Builder::new().name("access-log".into()).spawn(move || {
+            let mut stdout = std::io::stdout().lock();
+            for lines in receiver {
+                // A closed stdout must not end the proxy.
+                let _ = stdout.write_all(&lines).and_then(|()| stdout.flush());
+            }
+        })?;
+        Ok(Self { sender })
+    }
+}
+
+impl WorkerLog {
+    pub(crate) fn new(log: Option<&AccessLog>, lost: IntCounter) -> Self {
+        Self(log.map(|log| {
+            let sender = log.sender.clone();
+            let (buffer, lines, flushing) = (RefCell::default(), Cell::default(), Cell::default());
+            Rc::new(Shared { sender, buffer, lines, flushing, lost })
+        }))
+    }
+
+    /// Whether anybody reads.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn write(&self, entry: &Entry<'_>) {
+        let Some(shared) = &self.0 else { return };
+        let mut buffer = shared.buffer.borrow_mut();
+        if serde_json::to_writer(&mut *buffer, &line(entry)).is_ok() {
+            buffer.push(b'\n');
+            shared.lines.set(shared.lines.get() + 1);
+        }
+        let full = buffer.len() >= FULL;
+        drop(buffer);
+        if full {
+            shared.flush();
+        } else if !shared.flushing.replace(true) {
+            let shared = Rc::clone(shared);
+            tokio::task::spawn_local(async move {
+                timer::sleep(FLUSH).await;
+                shared.flushing.set(false);
+                shared.flush();
+            });
+        }
+    }
+
+    /// Hands over what is buffered.
+    pub(crate) fn flush(&self) {
+        if let Some(shared) = &self.0 {
+            shared.flush();
+        }
+    }
+}
+
+impl Shared {
+    fn flush(&self) {
+        let (buffer, lines) = (self.buffer.take(), self.lines.take());
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.sender.try_send(buffer) {
+            self.lost.inc_by(lines);
+        }
+    }
+}
+
+fn line<'a>(entry: &Entry<'a>) -> Line<'a> {
+    let millis = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
+    let client = entry.client;
+    Line {
+        time: jiff::Timestamp::try_from(SystemTime::now()).map(|now| format!("{now:.3}")).unwrap_or_default(),
+        gateway: entry.gateway,
+        listener: entry.listener,
+        rule: entry.rule,
+        pool: entry.pool,
+        backend: entry.backend,
+        client: &client.address,
+        method: entry.method,
+        scheme: client.scheme,
+        host: &client.host,
+        path: &client.path,
+        query: client.query.as_deref().map(redact),
+        protocol: client.protocol,
+        status: entry.status,
+        bytes_received: entry.bytes_received,
+        bytes_sent: entry.bytes_sent,
+        duration_ms: millis(entry.duration),
+        backend_ms: entry.backend_time.map(millis),
+        attempts: entry.attempts,
+        upgrade: entry.upgrade,
+        close_reason: entry.close_reason,
+        tls_version: client.tls_version,
+        tls_cipher: client.tls_cipher,
+        user_agent: client.user_agent.as_deref(),
+        request_id: &client.request_id,
+        trace_id: client.trace_id.as_deref(),
+        error: entry.error,
+    }
+}
+
+/// A query without the values that could open something.
+fn redact(query: &str) -> String {
+    let secret = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        SECRETS.iter().any(|secret| name.split(['_', '-', '.']).any(|part| part == *secret) || name.ends_with(secret))
+    };
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if secret(name) => format!("{name}=REDACTED"),
+        _ => pair.to_owned(),
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redact;
+
+    #[test]
+    fn secrets_in_queries_are_not_logged() {
+        assert_eq!(
+            redact("a=1&access_token=x&apikey=y&sig=z&b"),
+            "a=1&access_token=REDACTED&apikey=REDACTED&sig=REDACTED&b"
+        );
+        assert_eq!(redact("design=blue&monkeys=3"), "design=blue&monkeys=3");
+    }
+}

@@ -1,0 +1,120 @@
+//! An endpoint that lives: what all workers share about it. Connections are not here, they belong to workers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use penstock_model::Endpoint;
+
+/// Health as the probes see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Health {
+    /// No result yet: takes traffic.
+    Unknown = 0,
+    /// The last probes went well.
+    Up = 1,
+    /// Too many probes failed in a row: takes no traffic.
+    Down = 2,
+}
+
+impl Health {
+    /// As `/status` writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "Unknown",
+            Self::Up => "Up",
+            Self::Down => "Down",
+        }
+    }
+}
+
+/// An endpoint of a cluster. It keeps its identity while its address stays in the cluster, whatever else changes.
+#[derive(Debug)]
+pub struct LiveEndpoint {
+    /// Unique in the process and never used again.
+    pub(crate) number: u64,
+    /// As configured.
+    pub(crate) endpoint: Endpoint,
+    /// Its text, for logs and statuses.
+    pub(crate) address: Arc<str>,
+    health: AtomicU8,
+    /// It has left, and keeps what it has until its drain is over.
+    departing: AtomicBool,
+    requests: AtomicU32,
+    websockets: AtomicU32,
+}
+
+/// Counts a request or WebSocket at its endpoint for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Active {
+    endpoint: Arc<LiveEndpoint>,
+    websocket: bool,
+}
+
+impl LiveEndpoint {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            address: endpoint.address.to_string().into(),
+            endpoint,
+            health: AtomicU8::new(Health::Unknown as u8),
+            departing: AtomicBool::new(false),
+            requests: AtomicU32::new(0),
+            websockets: AtomicU32::new(0),
+        }
+    }
+
+    /// What the probes say.
+    pub fn health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) {
+            1 => Health::Up,
+            2 => Health::Down,
+            _ => Health::Unknown,
+        }
+    }
+
+    /// Whether it changed.
+    pub(crate) fn set_health(&self, health: Health) -> bool {
+        self.health.swap(health as u8, Ordering::Relaxed) != health as u8
+    }
+
+    pub(crate) fn is_departing(&self) -> bool {
+        self.departing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_departing(&self, departing: bool) {
+        self.departing.store(departing, Ordering::Relaxed);
+    }
+
+    /// Requests under way and WebSockets open, over all workers.
+    pub fn active(&self) -> (u32, u32) {
+        (self.requests.load(Ordering::Relaxed), self.websockets.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn begin(self: &Arc<Self>) -> Active {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Active { endpoint: Arc::clone(self), websocket: false }
+    }
+}
+
+impl Active {
+    /// From now on it is a WebSocket.
+    pub(crate) fn upgrade(&mut self) {
+        if !std::mem::replace(&mut self.websocket, true) {
+            self.endpoint.requests.fetch_sub(1, Ordering::Relaxed);
+            self.endpoint.websockets.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<LiveEndpoint> {
+        &self.endpoint
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let counter = if self.websocket { &self.endpoint.websockets } else { &self.endpoint.requests };
+        counter.fetch_sub(1, Ordering::Relaxed);
+    }
+}

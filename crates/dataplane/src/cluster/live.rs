@@ -1,0 +1,136 @@
+//! A cluster that lives: the current configuration of it and its endpoints, one swapped pointer each.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use penstock_model::{Cluster, ClusterId, EndpointSet};
+
+use super::endpoint::{Health, LiveEndpoint};
+use super::shares::Shares;
+
+/// A cluster. Only the plane task changes it; workers read.
+#[derive(Debug)]
+pub struct LiveCluster {
+    config: ArcSwap<Cluster>,
+    members: ArcSwap<Members>,
+    turn: AtomicU64,
+}
+
+/// The endpoints of a cluster at one moment.
+#[derive(Debug)]
+pub(crate) struct Members {
+    /// All that are configured.
+    pub(crate) all: Vec<Arc<LiveEndpoint>>,
+    /// Those that take traffic.
+    available: Vec<Arc<LiveEndpoint>>,
+    shares: Shares,
+}
+
+/// What a change of endpoints means for connections.
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    /// Gone from the set; they keep what they have for their drain.
+    pub(crate) departed: Vec<Arc<LiveEndpoint>>,
+    /// New in the set.
+    pub(crate) joined: Vec<Arc<LiveEndpoint>>,
+}
+
+impl Members {
+    fn new(all: Vec<Arc<LiveEndpoint>>, always_healthy: usize) -> Self {
+        let up = |endpoint: &&Arc<LiveEndpoint>| endpoint.health() != Health::Down;
+        let mut available: Vec<_> = all.iter().filter(up).cloned().collect();
+        if available.len() < always_healthy.min(all.len()) {
+            // `minServers`: so many take traffic whatever the probes say.
+            let down = all.iter().filter(|endpoint| !up(endpoint));
+            available.extend(down.take(always_healthy - available.len()).cloned());
+        }
+        let shares = Shares::new(available.iter().map(|endpoint| endpoint.endpoint.weight));
+        Self { all, available, shares }
+    }
+}
+
+impl LiveCluster {
+    /// A cluster with the endpoints of its configuration.
+    pub(crate) fn new(config: Arc<Cluster>) -> Self {
+        let all = config.endpoints.as_slice().iter().map(|endpoint| Arc::new(LiveEndpoint::new(endpoint.clone())));
+        let members = Members::new(all.collect(), min_servers(&config));
+        Self { members: ArcSwap::from_pointee(members), config: ArcSwap::new(config), turn: AtomicU64::new(0) }
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> ClusterId {
+        self.config.load().id.clone()
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> Arc<Cluster> {
+        self.config.load_full()
+    }
+
+    /// Its endpoints.
+    pub fn endpoints(&self) -> Vec<Arc<LiveEndpoint>> {
+        self.members.load().all.clone()
+    }
+
+    /// Endpoints that take traffic.
+    pub fn available(&self) -> usize {
+        self.members.load().available.len()
+    }
+
+    /// The endpoint whose turn it is, where possible none of those that were tried already.
+    pub(crate) fn pick(&self, tried: &[u64]) -> Option<Arc<LiveEndpoint>> {
+        let members = self.members.load();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let first = members.shares.turn(turn)?;
+        let fresh = |endpoint: &&Arc<LiveEndpoint>| !tried.contains(&endpoint.number);
+        let others = || members.available[first..].iter().chain(&members.available[..first]);
+        others().take(tried.len() + 1).find(fresh).or_else(|| others().find(fresh)).or_else(|| others().next()).cloned()
+    }
+
+    /// New settings for the same endpoints.
+    pub(crate) fn configure(&self, config: Arc<Cluster>) {
+        self.config.store(config);
+        self.refresh();
+    }
+
+    /// New endpoints. Those whose address stays keep their identity; `returning` gives back one that is still draining.
+    pub(crate) fn replace(
+        &self,
+        set: &EndpointSet,
+        mut returning: impl FnMut(&penstock_model::Endpoint) -> Option<Arc<LiveEndpoint>>,
+    ) -> Moved {
+        let before = self.members.load_full();
+        let mut moved = Moved::default();
+        let all: Vec<_> = set
+            .as_slice()
+            .iter()
+            .map(|endpoint| {
+                let kept = before
+                    .all
+                    .binary_search_by(|old| old.endpoint.cmp(endpoint))
+                    .ok()
+                    .map(|at| Arc::clone(&before.all[at]));
+                kept.unwrap_or_else(|| {
+                    let new = returning(endpoint).unwrap_or_else(|| Arc::new(LiveEndpoint::new(endpoint.clone())));
+                    moved.joined.push(Arc::clone(&new));
+                    new
+                })
+            })
+            .collect();
+        let gone = |old: &&Arc<LiveEndpoint>| set.as_slice().binary_search(&old.endpoint).is_err();
+        moved.departed = before.all.iter().filter(gone).cloned().collect();
+        self.members.store(Arc::new(Members::new(all, min_servers(&self.config.load()))));
+        moved
+    }
+
+    /// Looks at the health of its endpoints again.
+    pub(crate) fn refresh(&self) {
+        let all = self.members.load().all.clone();
+        self.members.store(Arc::new(Members::new(all, min_servers(&self.config.load()))));
+    }
+}
+
+fn min_servers(config: &Cluster) -> usize {
+    config.probe.as_ref().map_or(0, |probe| usize::try_from(probe.min_servers).unwrap_or(usize::MAX))
+}

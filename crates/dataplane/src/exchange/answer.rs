@@ -1,0 +1,81 @@
+//! Answers of the gateway itself: refusals, failures, redirects. Errors turn into HTTP here and nowhere else.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::{Response, StatusCode, request};
+use penstock_model::{Redirect, RedirectTarget};
+
+use super::Guard;
+use super::body::Body;
+use super::record::Record;
+
+/// A short text. `error` is what the access log says.
+pub(crate) fn text(
+    status: StatusCode,
+    detail: &str,
+    error: Option<&'static str>,
+    mut record: Record,
+    guard: Guard,
+) -> Response<Body> {
+    record.status = Some(status);
+    record.error = error;
+    let text = format!("{} {}: {detail}\n", status.as_str(), status.canonical_reason().unwrap_or("Error"));
+    let mut response = Response::new(Body::whole(Bytes::from(text), Some(record), guard));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// A redirect.
+pub(crate) fn redirect(
+    to: &Redirect,
+    parts: &request::Parts,
+    host: &str,
+    mut record: Record,
+    guard: Guard,
+) -> Response<Body> {
+    let target = location(to, parts, host);
+    let Ok(value) = HeaderValue::from_str(&target) else {
+        return text(StatusCode::BAD_REQUEST, "the request cannot be redirected", Some("redirect"), record, guard);
+    };
+    record.status = Some(to.status);
+    let mut response = Response::new(Body::empty(Some(record), guard));
+    *response.status_mut() = to.status;
+    response.headers_mut().insert(LOCATION, value);
+    response
+}
+
+fn location(to: &Redirect, parts: &request::Parts, host: &str) -> String {
+    let (mut target, own_path) = match &to.target {
+        RedirectTarget::Listener { https, port, host: fixed } => {
+            let (scheme, usual) = if *https { ("https", 443) } else { ("http", 80) };
+            let host = fixed.as_deref().unwrap_or(host);
+            let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+            let authority = if *port == usual { host } else { format!("{host}:{port}") };
+            (format!("{scheme}://{authority}"), String::new())
+        }
+        RedirectTarget::Url(url) => {
+            let scheme = url.scheme_str().unwrap_or("https");
+            let authority = url.authority().map_or("", |authority| authority.as_str());
+            (format!("{scheme}://{authority}"), url.path_and_query().map_or("", |path| path.as_str()).to_owned())
+        }
+    };
+    let request_path = parts.uri.path();
+    if to.include_path {
+        // A path of the URL stays in front of the request's.
+        let (base, query) = own_path.split_once('?').unwrap_or((&own_path, ""));
+        target.push_str(base.trim_end_matches('/'));
+        target.push_str(request_path);
+        if !query.is_empty() {
+            target.push('?');
+            target.push_str(query);
+        }
+    } else {
+        target.push_str(if own_path.is_empty() { "/" } else { &own_path });
+    }
+    if let Some(query) = parts.uri.query().filter(|_| to.include_query) {
+        target.push(if target.contains('?') { '&' } else { '?' });
+        target.push_str(query);
+    }
+    target
+}

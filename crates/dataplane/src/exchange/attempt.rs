@@ -1,0 +1,97 @@
+//! One attempt: a request over one connection, until the response head.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+
+use crate::timer::{self, Sleep};
+use crate::upstream::h1::{Error, ResponseEvent, ResponseHead, SendError};
+use crate::upstream::{ConnectError, Link};
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The backend closed or broke the protocol.
+    #[error("backend: {0}")]
+    Backend(Error),
+    /// No response head in time.
+    #[error("no response head in {0:?}")]
+    TimedOut(Duration),
+    /// The client's body failed: nobody is left to answer.
+    #[error("the client went away")]
+    Client,
+    /// The drain of the endpoint is over.
+    #[error("the drain of the endpoint is over")]
+    Drained,
+}
+
+impl Failure {
+    /// Label `reason` of `penstock_backend_errors_total`, and `error` of the access log.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Backend(error) if error.is_disconnect() => "closed",
+            Self::Backend(_) => "reset",
+            Self::TimedOut(_) => "timeout",
+            Self::Client => "client",
+            Self::Drained => "drain",
+        }
+    }
+}
+
+/// A request being sent, and what is waited for.
+pub(crate) struct Attempt<'a> {
+    pub(crate) link: &'a mut Link,
+    pub(crate) body: &'a mut Incoming,
+    /// The request is out.
+    pub(crate) sent: bool,
+    pub(crate) limit: Option<Duration>,
+    timer: Option<Sleep>,
+}
+
+impl<'a> Attempt<'a> {
+    pub(crate) fn new(link: &'a mut Link, body: &'a mut Incoming, limit: Option<Duration>) -> Self {
+        Self { link, body, sent: false, limit, timer: limit.map(timer::sleep) }
+    }
+
+    /// Waits for the response head. The limit counts from the last byte of the request that moved, so that a long
+    /// upload is not taken for a slow backend.
+    pub(crate) async fn head(&mut self) -> Result<ResponseHead, Failure> {
+        poll_fn(|cx| self.poll_head(cx)).await
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure>> {
+        let before = self.link.connection.bytes_sent();
+        if !self.sent {
+            match self.link.connection.poll_send(cx, self.body) {
+                Poll::Ready(Ok(())) => self.sent = true,
+                // A backend that stops reading may still answer: the answer, or its absence, decides.
+                Poll::Ready(Err(SendError::Backend(_))) => self.sent = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::Client)),
+                Poll::Pending => {}
+            }
+        }
+        loop {
+            match self.link.connection.poll_head(cx) {
+                Poll::Ready(Ok(ResponseEvent::Final(head))) => return Poll::Ready(Ok(head)),
+                Poll::Ready(Ok(ResponseEvent::Interim(_))) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Backend(error))),
+                Poll::Pending => break,
+            }
+        }
+        if self.link.cut.is_cut(cx) {
+            return Poll::Ready(Err(Failure::Drained));
+        }
+        let (Some(timer), Some(limit)) = (&mut self.timer, self.limit) else { return Poll::Pending };
+        if self.link.connection.bytes_sent() != before {
+            timer.reset(limit);
+        }
+        Pin::new(timer).poll(cx).map(|()| Err(Failure::TimedOut(limit)))
+    }
+}

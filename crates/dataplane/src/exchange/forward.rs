@@ -1,0 +1,270 @@
+//! To a backend: choose, connect, send, and try again where that is safe.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderValue, Method, Response, StatusCode, request};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use penstock_model::{Forward, HostRewrite, PathOverride};
+
+use super::answer;
+use super::attempt::{Attempt, Failure};
+use super::body::{Body, Stream};
+use super::headers::{Added, Kept, strip_response, upgrade};
+use super::record::Record;
+use super::tunnel::Pending;
+use super::{Downstream, Guard};
+use crate::cluster::Active;
+use crate::route_state::{NoEndpoint, RouteState};
+use crate::upstream::h1::{BodyFraming, BodyLength, EncodeError, RequestHead, ResponseHead};
+use crate::upstream::{Link, connect};
+
+/// A request on its way to a backend: what stays the same in every attempt.
+pub(crate) struct Outbound<'a> {
+    pub(crate) downstream: &'a Rc<Downstream>,
+    pub(crate) route: &'a Arc<RouteState>,
+    pub(crate) forward: &'a Forward,
+    pub(crate) parts: &'a request::Parts,
+    /// Path and query for the backend.
+    pub(crate) target: &'a [u8],
+    /// Host as received.
+    pub(crate) authority: &'a [u8],
+    pub(crate) added: &'a Added,
+    pub(crate) kept: &'a Kept,
+}
+
+/// Sends a request to a backend and gives back its answer, or ours.
+pub(crate) async fn forward(out: Outbound<'_>, mut body: Incoming, mut record: Record, guard: Guard) -> Response<Body> {
+    let protocol = upgrade(out.parts).filter(|_| body.is_end_stream());
+    let length = match body.size_hint().exact() {
+        _ if body.is_end_stream() => BodyLength::Empty,
+        Some(length) => BodyLength::Known(length),
+        None => BodyLength::Chunked,
+    };
+    let mut tried = Vec::new();
+    let mut stale = false;
+    loop {
+        let endpoint = match out.route.pick(&tried) {
+            Ok((_cluster, endpoint)) => endpoint,
+            Err(NoEndpoint::NoneHealthy) => {
+                out.count_error("no_healthy");
+                return answer::text(StatusCode::BAD_GATEWAY, "no healthy backend", Some("no_healthy"), record, guard);
+            }
+            Err(NoEndpoint::Unavailable(_)) => {
+                out.count_error("unresolved");
+                let detail = "the backend of this route could not be resolved";
+                return answer::text(StatusCode::BAD_GATEWAY, detail, Some("unresolved"), record, guard);
+            }
+        };
+        record.attempts = record.attempts.saturating_add(1);
+        record.backend = Some(Arc::clone(&endpoint.address));
+        tried.push(endpoint.number);
+        let active = endpoint.begin();
+        let started = Instant::now();
+        let attempt = async {
+            let mut link =
+                out.link(&active, stale).await.map_err(|error| (Failure::Connect(error), Progress::Nothing))?;
+            if out.start(&mut link, protocol.as_ref(), length).is_err() {
+                return Err((Failure::Client, Progress::Nothing));
+            }
+            let mut attempt = Attempt::new(&mut link, &mut body, out.forward.request_timeout);
+            match attempt.head().await {
+                Ok(head) => {
+                    let sent = attempt.sent;
+                    Ok((link, head, sent))
+                }
+                Err(failure) => Err((failure, Progress::of(&link, length))),
+            }
+        };
+        match attempt.await {
+            Ok((link, head, sent)) => {
+                let forward = out.forward;
+                record.backend_answered(&forward.pool, &forward.settings, started.elapsed());
+                let request = (!sent).then_some(body);
+                return out.respond(link, head, request, protocol.is_some(), active, record, guard);
+            }
+            Err((failure, progress)) => {
+                out.count_error(failure.reason());
+                if !out.may_retry(&failure, progress, record.attempts, &mut stale, &mut tried) {
+                    return refuse(&failure, record, guard);
+                }
+            }
+        }
+    }
+}
+
+/// How far an attempt came: decides whether another one is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Not a byte left us.
+    Nothing,
+    /// The head is out, and no byte of a body; on a connection that was used before or not.
+    Head { reused: bool },
+    /// Body bytes are gone, or an answer began.
+    Beyond,
+}
+
+impl Progress {
+    fn of(link: &Link, length: BodyLength) -> Self {
+        if link.connection.bytes_sent() == 0 {
+            Self::Nothing
+        } else if length == BodyLength::Empty && !link.connection.anything_received() {
+            Self::Head { reused: link.reused }
+        } else {
+            Self::Beyond
+        }
+    }
+}
+
+impl Outbound<'_> {
+    /// An idle connection, or a new one.
+    async fn link(&self, active: &Active, fresh: bool) -> Result<Box<Link>, crate::upstream::ConnectError> {
+        let worker = &self.downstream.worker;
+        let endpoint = active.endpoint();
+        if let Some(link) = worker.pool.take(endpoint).filter(|_| !fresh) {
+            return Ok(link);
+        }
+        let stream = connect(endpoint.endpoint.address, self.forward.connect_timeout).await?;
+        Ok(Box::new(Link::new(stream, Arc::clone(endpoint), worker.pool.enter(endpoint))))
+    }
+
+    /// Begins the request on a connection.
+    fn start(&self, link: &mut Link, protocol: Option<&HeaderValue>, length: BodyLength) -> Result<(), EncodeError> {
+        let endpoint = Arc::clone(&link.endpoint);
+        let host = match &self.forward.host {
+            HostRewrite::Keep => self.authority,
+            HostRewrite::Set(authority) => authority.as_str().as_bytes(),
+            HostRewrite::FromBackend => {
+                endpoint.endpoint.host.as_ref().map_or(endpoint.address.as_bytes(), |host| host.as_bytes())
+            }
+        };
+        let head = RequestHead {
+            method: &self.parts.method,
+            target: self.target,
+            host,
+            headers: &self.parts.headers,
+            keep: &|name| self.kept.keeps(name),
+            extra: &|put| self.added.iter().for_each(|(name, value)| put(name, value)),
+            upgrade: protocol,
+        };
+        link.connection.start(&head, length, self.parts.method == Method::HEAD)
+    }
+
+    /// Once more is safe when nothing was sent yet, or the method is idempotent (RFC 9110 9.2.2) and no byte of a body is
+    /// gone. A connection that the backend closed while it was idle says nothing about the backend: that one try more on
+    /// a new connection is free.
+    fn may_retry(
+        &self,
+        failure: &Failure,
+        progress: Progress,
+        made: u8,
+        stale: &mut bool,
+        tried: &mut Vec<u64>,
+    ) -> bool {
+        let idempotent = matches!(
+            self.parts.method,
+            Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
+        );
+        let safe = match progress {
+            Progress::Nothing => true,
+            Progress::Head { .. } => idempotent,
+            Progress::Beyond => false,
+        };
+        let again = match failure {
+            Failure::Connect(_) | Failure::Backend(_) => safe,
+            Failure::TimedOut(_) => safe && idempotent && self.forward.retry.on_timeout,
+            Failure::Client | Failure::Drained => false,
+        };
+        let closed = matches!(failure, Failure::Backend(error) if error.is_disconnect());
+        if again && closed && !*stale && matches!(progress, Progress::Head { reused: true } | Progress::Nothing) {
+            *stale = true;
+            tried.pop();
+            return true;
+        }
+        let allowed = self.forward.retry.attempts.saturating_add(1).saturating_add(u8::from(*stale));
+        again && made < allowed
+    }
+
+    fn count_error(&self, reason: &'static str) {
+        let labels = [&*self.forward.pool, &*self.forward.settings, reason];
+        self.downstream.worker.metrics.families().backend_errors.with_label_values(&labels).inc();
+    }
+
+    /// The answer of the backend, with its connection behind the body.
+    #[allow(clippy::too_many_arguments, reason = "everything that one exchange owns changes hands here")]
+    fn respond(
+        &self,
+        mut link: Box<Link>,
+        head: ResponseHead,
+        request: Option<Incoming>,
+        upgrading: bool,
+        active: Active,
+        mut record: Record,
+        guard: Guard,
+    ) -> Response<Body> {
+        let ResponseHead { status, mut headers, framing, keep_alive_timeout, .. } = head;
+        record.status = Some(status);
+        if matches!(framing, BodyFraming::Upgrade) {
+            if !upgrading {
+                let detail = "the backend switched protocols unasked";
+                return answer::text(StatusCode::BAD_GATEWAY, detail, Some("reset"), record, guard);
+            }
+            return Pending::new(link, active, record, &self.forward.websocket).accept(self.downstream, headers, guard);
+        }
+        strip_response(&mut headers);
+        if let Some(limit) = keep_alive_timeout {
+            link.keep_idle(limit);
+        }
+        let worker = &self.downstream.worker;
+        let body = match link.connection.take_whole_body().filter(|_| request.is_none()) {
+            Some(bytes) => {
+                worker.pool.put(link);
+                Body::whole(bytes, Some(record), guard)
+            }
+            None => {
+                let stall = Stream::stall_clock(self.forward.stream_idle_timeout);
+                let pool = worker.pool.clone();
+                let stream = Stream { link: Some(link), pool, request, active: Some(active), stall };
+                Body::stream(Box::new(stream), Some(record), guard)
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// What the client gets when every attempt failed.
+fn refuse(failure: &Failure, record: Record, guard: Guard) -> Response<Body> {
+    let (status, detail) = match failure {
+        Failure::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time"),
+        Failure::Client => (StatusCode::BAD_REQUEST, "the request body ended early"),
+        Failure::Connect(_) => (StatusCode::BAD_GATEWAY, "no connection to the backend"),
+        Failure::Backend(_) => (StatusCode::BAD_GATEWAY, "the backend failed to answer"),
+        Failure::Drained => (StatusCode::BAD_GATEWAY, "the backend went away"),
+    };
+    answer::text(status, detail, Some(failure.reason()), record, guard)
+}
+
+/// The target for the backend: the bytes as received unless dot segments were removed or the path is overridden.
+pub(crate) fn target(
+    over: &PathOverride,
+    path: &penstock_model::uri::Normalized<'_>,
+    parts: &request::Parts,
+) -> Option<String> {
+    let own = match over {
+        PathOverride::Keep if !path.dots_removed => return None,
+        PathOverride::Keep => path.path.to_string(),
+        PathOverride::ReplacePrefix { literal, with } => {
+            let rest = path.path.get(*literal..).unwrap_or_default();
+            format!("{}/{}", with.trim_end_matches('/'), rest.strip_prefix('/').unwrap_or(rest))
+        }
+    };
+    Some(match parts.uri.query() {
+        Some(query) => format!("{own}?{query}"),
+        None => own,
+    })
+}

@@ -1,0 +1,220 @@
+//! The way of a request, in phases: [`validate`] → route → [`forward`] (or an [`answer`] of our own) → its [`body`],
+//! or its [`tunnel`]. Plain async functions, one after the other; what happened is in the [`record`].
+
+mod answer;
+mod attempt;
+mod body;
+mod forward;
+mod headers;
+mod record;
+mod tunnel;
+mod validate;
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HeaderValue, USER_AGENT};
+use http::{Request, Response, StatusCode, Version, request};
+use hyper::body::Incoming;
+use penstock_model::Action;
+use penstock_routing::{Miss, RouteRequest};
+
+use crate::access_log::Client;
+use crate::worker::Worker;
+
+pub(crate) use body::Body;
+use headers::{Added, Kept, Origin};
+use record::Record;
+pub(crate) use tunnel::Pending;
+use validate::{Valid, validate};
+
+/// A client's connection, as its requests see it.
+#[derive(Debug)]
+pub(crate) struct Downstream {
+    pub(crate) worker: Rc<Worker>,
+    /// The local port it came to.
+    pub(crate) port: u16,
+    pub(crate) peer: SocketAddr,
+    /// Address of the peer as headers and logs say it.
+    pub(crate) peer_text: Box<str>,
+    pub(crate) tls: Option<Tls>,
+    /// Requests under way.
+    pub(crate) active: Cell<u32>,
+    /// A tunnel that waits for its 101 to be written.
+    pub(crate) upgrade: RefCell<Option<Box<Pending>>>,
+    /// The listener's port or the process is closing: this request is the last one.
+    pub(crate) last: Cell<bool>,
+    /// Requests so far.
+    pub(crate) served: Cell<u32>,
+}
+
+/// What the handshake agreed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tls {
+    pub(crate) version: Option<&'static str>,
+    pub(crate) cipher: Option<&'static str>,
+}
+
+/// Held while a request is under way: by its handler, then by the body of its answer.
+#[derive(Debug)]
+pub(crate) struct Guard(Rc<Downstream>);
+
+impl Guard {
+    fn new(downstream: &Rc<Downstream>) -> Self {
+        downstream.active.set(downstream.active.get() + 1);
+        downstream.served.set(downstream.served.get().wrapping_add(1));
+        Self(Rc::clone(downstream))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get() - 1);
+    }
+}
+
+/// Answers a request.
+pub(crate) async fn serve(
+    downstream: Rc<Downstream>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let guard = Guard::new(&downstream);
+    let (parts, body) = request.into_parts();
+    let mut response = answer(&downstream, &parts, body, guard).await;
+    if downstream.last.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn answer(downstream: &Rc<Downstream>, parts: &request::Parts, body: Incoming, guard: Guard) -> Response<Body> {
+    let worker = &downstream.worker;
+    let request_id = worker.request_id();
+    let client = worker.log.is_on().then(|| Box::new(downstream.client(parts, &request_id)));
+    let mut record = Record::new(worker, parts.method.clone(), client);
+    record.received = http_body::Body::size_hint(&body).exact().unwrap_or(0);
+    let valid = match validate(parts) {
+        Ok(valid) => valid,
+        Err(refusal) => {
+            downstream.count_refused("none", refusal.reason);
+            return answer::text(refusal.status, refusal.detail, Some(refusal.reason), record, guard);
+        }
+    };
+    let live = worker.live();
+    let found = live.routes.find(&RouteRequest {
+        port: downstream.port,
+        host: valid.host,
+        path: &valid.path.path,
+        query: valid.query,
+        method: &parts.method,
+        headers: &parts.headers,
+    });
+    let (listener, route) = match found {
+        Ok(found) => (&found.listener.listener.id, Some(Arc::clone(found.value))),
+        Err(Miss::NoRoute(listener)) => (&listener.listener.id, None),
+        Err(Miss::NoListener) => {
+            downstream.count_refused("none", "no_listener");
+            return answer::text(
+                StatusCode::NOT_FOUND,
+                "no listener for this host",
+                Some("no_listener"),
+                record,
+                guard,
+            );
+        }
+    };
+    let listener = live.listeners.get(listener).cloned();
+    // The table may be swapped while this request is under way; what it found stays with it.
+    drop(live);
+    if let Some(listener) = &listener {
+        record.routed(listener, route.as_ref());
+    }
+    let Some(route) = route else {
+        downstream.count_refused(record.listener_name(), "no_rule");
+        return answer::text(StatusCode::NOT_FOUND, "no rule takes this request", Some("no_rule"), record, guard);
+    };
+    match &*route.route.action {
+        Action::Respond(status) => answer::text(*status, "as configured", None, record, guard),
+        Action::Redirect(redirect) => answer::redirect(redirect, parts, valid.host, record, guard),
+        Action::Forward(to) => {
+            let client_address = listener.as_ref().map(|listener| &listener.listener.client_address);
+            let trusted = client_address.is_some_and(|address| address.trusts(downstream.peer.ip()));
+            let origin = Origin {
+                peer: &downstream.peer_text,
+                scheme: if downstream.tls.is_some() { "https" } else { "http" },
+                port: listener.as_ref().map_or(downstream.port, |listener| listener.listener.port),
+                trusted,
+            };
+            let Valid { authority, path, .. } = &valid;
+            let added = Added::new(parts, &origin, authority, &request_id);
+            let kept = Kept::of(&parts.headers, trusted);
+            let rewritten = forward::target(&to.path, path, parts);
+            let received = || parts.uri.path_and_query().map_or("/", |target| target.as_str());
+            let out = forward::Outbound {
+                downstream,
+                route: &route,
+                forward: to,
+                parts,
+                target: rewritten.as_deref().unwrap_or_else(received).as_bytes(),
+                authority,
+                added: &added,
+                kept: &kept,
+            };
+            forward::forward(out, body, record, guard).await
+        }
+    }
+}
+
+impl Downstream {
+    pub(crate) fn new(worker: &Rc<Worker>, port: u16, peer: SocketAddr, tls: Option<Tls>) -> Rc<Self> {
+        Rc::new(Self {
+            worker: Rc::clone(worker),
+            port,
+            peer,
+            peer_text: peer.ip().to_string().into(),
+            tls,
+            active: Cell::new(0),
+            upgrade: RefCell::new(None),
+            last: Cell::new(false),
+            served: Cell::new(0),
+        })
+    }
+
+    /// The client's side failed: bytes that are no HTTP are counted, a client that went away is not.
+    pub(crate) fn connection_failed(&self, error: &hyper::Error) {
+        if error.is_parse_too_large() {
+            self.count_refused("none", "header_too_large");
+        } else if error.is_parse() {
+            self.count_refused("none", "bad_request");
+        }
+        tracing::debug!(peer = %self.peer, %error, "client connection ended");
+    }
+
+    pub(crate) fn count_refused(&self, listener: &str, reason: &str) {
+        self.worker.metrics.families().refused.with_label_values(&[listener, reason]).inc();
+    }
+
+    /// What the access log says about the client's side.
+    fn client(&self, parts: &request::Parts, request_id: &str) -> Client {
+        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let host = parts.uri.authority().map(|authority| authority.as_str().to_owned()).or_else(|| text("host"));
+        // W3C Trace Context: version-traceid-parentid-flags.
+        let trace_id = text("traceparent").and_then(|value| value.split('-').nth(1).map(str::to_owned));
+        Client {
+            address: self.peer_text.clone().into(),
+            scheme: if self.tls.is_some() { "https" } else { "http" },
+            host: host.unwrap_or_default(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            protocol: if parts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            user_agent: text(USER_AGENT.as_str()),
+            request_id: request_id.to_owned(),
+            trace_id,
+            tls_version: self.tls.and_then(|tls| tls.version),
+            tls_cipher: self.tls.and_then(|tls| tls.cipher),
+        }
+    }
+}

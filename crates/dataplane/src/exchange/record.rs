@@ -1,0 +1,153 @@
+//! The record of one request: begun with its head, written when its answer (or its WebSocket) is over.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, StatusCode};
+
+use crate::access_log::{Client, Entry};
+use crate::metrics::{RouteMetrics, Scope};
+use crate::route_state::{ListenerState, RouteState};
+use crate::worker::Worker;
+
+/// What becomes metrics and a line of the access log. Written once, when dropped.
+#[derive(Debug)]
+pub(crate) struct Record {
+    worker: Rc<Worker>,
+    started: Instant,
+    method: Method,
+    /// Who took it.
+    listener: Option<Arc<ListenerState>>,
+    route: Option<Arc<RouteState>>,
+    metrics: Option<Rc<RouteMetrics>>,
+    /// What the client gets; a request that ends without is 499, as nginx says it.
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) backend: Option<Arc<str>>,
+    pub(crate) backend_time: Option<Duration>,
+    pub(crate) attempts: u8,
+    pub(crate) websocket: bool,
+    pub(crate) close_reason: Option<&'static str>,
+    /// From a closed list.
+    pub(crate) error: Option<&'static str>,
+    /// Only where somebody reads it.
+    client: Option<Box<Client>>,
+}
+
+/// What is said of a request whose client went away before the answer's head.
+const CLIENT_CLOSED: u16 = 499;
+
+impl Record {
+    pub(crate) fn new(worker: &Rc<Worker>, method: Method, client: Option<Box<Client>>) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            started: Instant::now(),
+            method,
+            listener: None,
+            route: None,
+            metrics: None,
+            status: None,
+            received: 0,
+            sent: 0,
+            backend: None,
+            backend_time: None,
+            attempts: 0,
+            websocket: false,
+            close_reason: None,
+            error: None,
+            client,
+        }
+    }
+
+    /// A listener takes it, and maybe a route.
+    pub(crate) fn routed(&mut self, listener: &Arc<ListenerState>, route: Option<&Arc<RouteState>>) {
+        let scope = Scope {
+            number: route.map_or(listener.number, |route| route.number),
+            gateway: &listener.gateway,
+            listener: &listener.listener.id.name,
+            rule: route.map_or("none", |route| &route.rule),
+        };
+        self.metrics = Some(self.worker.metrics.route(scope));
+        self.listener = Some(Arc::clone(listener));
+        self.route = route.cloned();
+    }
+
+    /// The name of its listener, for counters.
+    pub(crate) fn listener_name(&self) -> &str {
+        self.listener.as_ref().map_or("none", |listener| &listener.listener.id.name)
+    }
+
+    /// Label values of gateway, listener and rule.
+    pub(crate) fn labels(&self) -> [&str; 3] {
+        let gateway = self.listener.as_ref().map_or("none", |listener| &*listener.gateway);
+        [gateway, self.listener_name(), self.route.as_ref().map_or("none", |route| &*route.rule)]
+    }
+
+    /// The number of its listener.
+    pub(crate) fn listener_number(&self) -> u64 {
+        self.listener.as_ref().map_or(0, |listener| listener.number)
+    }
+
+    /// When its head was read.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The response head of the backend is there.
+    pub(crate) fn backend_answered(&mut self, pool: &str, settings: &str, took: Duration) {
+        self.backend_time = Some(took);
+        if let Some(metrics) = &self.metrics {
+            self.worker.metrics.backend_answered(metrics, pool, settings, took);
+        }
+    }
+
+    /// Its WebSocket is open: counted as answered now, logged when it closes.
+    pub(crate) fn opened(&mut self) {
+        self.websocket = true;
+        self.count(StatusCode::SWITCHING_PROTOCOLS);
+    }
+
+    fn count(&self, status: StatusCode) {
+        let none = || self.worker.metrics.route(Scope { number: 0, gateway: "none", listener: "none", rule: "none" });
+        let metrics = self.metrics.clone().unwrap_or_else(none);
+        metrics.received.inc_by(self.received);
+        metrics.sent.inc_by(self.sent);
+        self.worker.metrics.answered(&metrics, &self.method, status, self.started.elapsed());
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let gone = StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST);
+        let status = self.status.unwrap_or(gone);
+        if !self.websocket {
+            self.count(status);
+        }
+        let Some(client) = self.client.take() else { return };
+        let [gateway, listener, rule] = self.labels();
+        let forward = self.route.as_ref().and_then(|route| match &*route.route.action {
+            penstock_model::Action::Forward(forward) => Some(forward),
+            _ => None,
+        });
+        self.worker.log.write(&Entry {
+            client: &client,
+            gateway,
+            listener,
+            rule,
+            pool: forward.map(|forward| &*forward.pool),
+            backend: self.backend.as_deref(),
+            method: self.method.as_str(),
+            status: status.as_u16(),
+            bytes_received: self.received,
+            bytes_sent: self.sent,
+            duration: self.started.elapsed(),
+            backend_time: self.backend_time,
+            attempts: self.attempts,
+            upgrade: self.websocket.then_some("websocket"),
+            close_reason: self.close_reason,
+            error: self.error,
+        });
+    }
+}

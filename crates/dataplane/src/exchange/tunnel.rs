@@ -1,0 +1,105 @@
+//! After the 101: the handshake's answer goes to the client, then two sockets are joined.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{HeaderMap, Response, StatusCode};
+use penstock_model::WebSocketTimeouts;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::body::Body;
+use super::headers::strip_response;
+use super::record::Record;
+use super::{Downstream, Guard};
+use crate::cluster::Active;
+use crate::tunnel::{Control, Limits, Relay};
+use crate::upstream::Link;
+use crate::worker::{Counted, Worker};
+
+/// A tunnel that waits for its client's side: hyper still has to write the 101.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    link: Box<Link>,
+    active: Active,
+    record: Record,
+    limits: Limits,
+}
+
+impl Pending {
+    pub(crate) fn new(link: Box<Link>, mut active: Active, record: Record, timeouts: &WebSocketTimeouts) -> Self {
+        active.upgrade();
+        let limits = Limits { idle: timeouts.idle, duration: timeouts.max_duration, websocket: false };
+        Self { link, active, record, limits }
+    }
+
+    /// The 101 for the client; the tunnel waits at the connection until it is written.
+    pub(crate) fn accept(mut self, downstream: &Downstream, mut headers: HeaderMap, guard: Guard) -> Response<Body> {
+        let protocol = headers.get(UPGRADE).cloned().unwrap_or_else(|| HeaderValue::from_static("websocket"));
+        self.limits.websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+        strip_response(&mut headers);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+        self.record.opened();
+        downstream.upgrade.replace(Some(Box::new(self)));
+        let mut response = Response::new(Body::empty(None, guard));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// Joins both sides, in a task of its own that is as small as a tunnel can be.
+    pub(crate) fn start<S>(self: Box<Self>, worker: &Rc<Worker>, client: S, early: Bytes, counted: Counted)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let Self { link, active, record, limits } = *self;
+        let Link { connection, endpoint, .. } = *link;
+        let (backend, late) = connection.into_parts();
+        let control = Control::new();
+        let registered = worker.tunnels.insert(control.clone(), endpoint.number, record.listener_number());
+        let relay = Relay::new(client, backend, early, late, &limits, control);
+        // What the end needs is boxed: an idle tunnel is the relay and little else.
+        let end = Box::new(End { worker: Rc::clone(worker), record, active, _counted: counted });
+        end.begin();
+        tokio::task::spawn_local(async move {
+            let closed = relay.await;
+            drop(registered);
+            end.finish(&closed);
+        });
+    }
+}
+
+/// What is written when a tunnel ends.
+struct End {
+    worker: Rc<Worker>,
+    record: Record,
+    active: Active,
+    _counted: Counted,
+}
+
+impl End {
+    fn begin(&self) {
+        let families = self.worker.metrics.families();
+        families.websocket_open.with_label_values(&self.record.labels()).inc();
+        families.websocket_opened.with_label_values(&self.record.labels()).inc();
+    }
+
+    fn finish(self: Box<Self>, closed: &crate::tunnel::Closed) {
+        let Self { worker, mut record, active, _counted } = *self;
+        let families = worker.metrics.families();
+        let [gateway, listener, rule] = record.labels();
+        families.websocket_open.with_label_values(&[gateway, listener, rule]).dec();
+        families.websocket_closed.with_label_values(&[gateway, listener, rule, closed.reason.as_str()]).inc();
+        let bytes = [("from_client", closed.from_client), ("from_backend", closed.from_backend)];
+        for (direction, count) in bytes {
+            families.websocket_bytes.with_label_values(&[gateway, listener, rule, direction]).inc_by(count);
+        }
+        let open = record.started().elapsed().as_secs_f64();
+        families.websocket_duration.with_label_values(&[gateway, listener]).observe(open);
+        record.received = closed.from_client;
+        record.sent = closed.from_backend;
+        record.close_reason = Some(closed.reason.as_str());
+        drop(active);
+    }
+}

@@ -1,0 +1,135 @@
+//! What is counted. The families are shared; each worker counts in cells of its own and adds them up five times a
+//! second, so that counting costs no lock and no shared cache line.
+
+mod local;
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
+
+pub(crate) use local::{LocalMetrics, RouteMetrics, Scope};
+
+/// Buckets of durations, in seconds.
+const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Buckets of how long WebSockets live, in seconds.
+const LONG_SECONDS: [f64; 9] = [1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0];
+
+/// All metric families of the data plane.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    pub(crate) requests: IntCounterVec,
+    pub(crate) request_duration: HistogramVec,
+    pub(crate) backend_duration: HistogramVec,
+    pub(crate) request_bytes: IntCounterVec,
+    pub(crate) refused: IntCounterVec,
+    pub(crate) backend_errors: IntCounterVec,
+    pub(crate) websocket_open: IntGaugeVec,
+    pub(crate) websocket_opened: IntCounterVec,
+    pub(crate) websocket_closed: IntCounterVec,
+    pub(crate) websocket_bytes: IntCounterVec,
+    pub(crate) websocket_duration: HistogramVec,
+    pub(crate) connections_open: IntGaugeVec,
+    pub(crate) connections: IntCounterVec,
+    pub(crate) backend_up: IntGaugeVec,
+    pub(crate) probe_duration: HistogramVec,
+    pub(crate) probes: IntCounterVec,
+    pub(crate) config_apply: HistogramVec,
+    pub(crate) access_log_lost: IntCounterVec,
+    /// Whether duration histograms carry the rule.
+    pub(crate) per_rule: bool,
+}
+
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    family: prometheus::Result<C>,
+) -> prometheus::Result<C> {
+    let family = family?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+impl Metrics {
+    /// Registers every family.
+    pub(crate) fn register(registry: &Registry, per_rule: bool) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            registered(registry, IntCounterVec::new(Opts::new(format!("penstock_{name}"), help), labels))
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            registered(registry, IntGaugeVec::new(Opts::new(format!("penstock_{name}"), help), labels))
+        };
+        let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
+            let options = HistogramOpts::new(format!("penstock_{name}"), help).buckets(buckets.to_vec());
+            registered(registry, HistogramVec::new(options, labels))
+        };
+        let rule = ["gateway", "listener", "rule"];
+        let duration: &[&str] = if per_rule { &rule } else { &rule[..2] };
+        Ok(Self {
+            requests: counter(
+                "requests_total",
+                "Requests answered.",
+                &["gateway", "listener", "rule", "code", "method"],
+            )?,
+            request_duration: histogram(
+                "request_duration_seconds",
+                "From the request head to the end of the answer.",
+                duration,
+                &SECONDS,
+            )?,
+            backend_duration: histogram(
+                "backend_duration_seconds",
+                "From the choice of a backend to its response head.",
+                &["pool", "settings"],
+                &SECONDS,
+            )?,
+            request_bytes: counter(
+                "request_bytes_total",
+                "Bytes of bodies.",
+                &["gateway", "listener", "rule", "direction"],
+            )?,
+            refused: counter("refused_total", "Requests and connections refused.", &["listener", "reason"])?,
+            backend_errors: counter("backend_errors_total", "Failed attempts.", &["pool", "settings", "reason"])?,
+            websocket_open: gauge("websocket_open", "WebSockets open now.", &rule)?,
+            websocket_opened: counter("websocket_opened_total", "WebSockets opened.", &rule)?,
+            websocket_closed: counter(
+                "websocket_closed_total",
+                "WebSockets closed, by what closed them.",
+                &["gateway", "listener", "rule", "reason"],
+            )?,
+            websocket_bytes: counter(
+                "websocket_bytes_total",
+                "Bytes relayed after the handshake.",
+                &["gateway", "listener", "rule", "direction"],
+            )?,
+            websocket_duration: histogram(
+                "websocket_duration_seconds",
+                "How long WebSockets were open.",
+                &rule[..2],
+                &LONG_SECONDS,
+            )?,
+            connections_open: gauge("connections_open", "Client connections open now.", &["port"])?,
+            connections: counter("connections_total", "Client connections accepted.", &["port"])?,
+            backend_up: gauge(
+                "backend_up",
+                "1 when an endpoint takes traffic, 0 when its probes fail.",
+                &["pool", "settings", "endpoint"],
+            )?,
+            probe_duration: histogram(
+                "probe_duration_seconds",
+                "Duration of probes.",
+                &["pool", "settings"],
+                &SECONDS,
+            )?,
+            probes: counter("probes_total", "Probes made.", &["pool", "settings", "result"])?,
+            config_apply: histogram(
+                "config_apply_seconds",
+                "Time to bring a configuration into the traffic.",
+                &["stage"],
+                &SECONDS,
+            )?,
+            access_log_lost: counter(
+                "access_log_lost_total",
+                "Access log lines dropped: nobody reads them fast enough.",
+                &[],
+            )?,
+            per_rule,
+        })
+    }
+}

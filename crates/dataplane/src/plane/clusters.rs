@@ -1,0 +1,120 @@
+//! The live clusters: born, reconfigured, given endpoints, let go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use penstock_model::{Cluster, ClusterId, Config, Draining, EndpointSet, EndpointSource};
+
+use crate::cluster::{LiveCluster, LiveEndpoint};
+use crate::worker::{Command, Departure};
+
+/// Every live cluster, and endpoints that left and are still draining.
+#[derive(Debug, Default)]
+pub(super) struct Clusters {
+    live: HashMap<ClusterId, Arc<LiveCluster>>,
+    by_source: HashMap<EndpointSource, Vec<ClusterId>>,
+    /// By the cluster and what they were, with the end of their drain.
+    draining: HashMap<ClusterId, Vec<(Arc<LiveEndpoint>, Instant)>>,
+}
+
+impl Clusters {
+    pub(super) fn get(&self, id: &ClusterId) -> Option<&Arc<LiveCluster>> {
+        self.live.get(id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<LiveCluster>> {
+        self.live.values()
+    }
+
+    /// Brings clusters in line with a configuration, all but the removal of those that are gone. Gives back those that are
+    /// new or whose probing may have changed, and what workers must be told.
+    pub(super) fn update(&mut self, config: &Config) -> (Vec<ClusterId>, Vec<Command>) {
+        let (mut changed, mut commands) = (Vec::new(), Vec::new());
+        for (id, cluster) in &config.clusters {
+            let Some(live) = self.live.get(id).cloned() else {
+                self.live.insert(id.clone(), Arc::new(LiveCluster::new(Arc::clone(cluster))));
+                self.by_source.entry(cluster.source.clone()).or_default().push(id.clone());
+                changed.push(id.clone());
+                continue;
+            };
+            let before = live.config();
+            if Arc::ptr_eq(&before, cluster) {
+                continue;
+            }
+            if before.source != cluster.source {
+                self.unlink(&before.source, id);
+                self.by_source.entry(cluster.source.clone()).or_default().push(id.clone());
+            }
+            if *before != **cluster {
+                live.configure(Arc::clone(cluster));
+                changed.push(id.clone());
+            }
+            // Endpoints of a Service come on the fast way, which may be ahead of this configuration.
+            let fast = matches!(cluster.source, EndpointSource::Service { .. }) && before.source == cluster.source;
+            if !fast {
+                commands.extend(self.replace(id, &cluster.endpoints));
+            }
+        }
+        (changed, commands)
+    }
+
+    /// Lets go of clusters that a configuration does not have.
+    pub(super) fn remove_missing(&mut self, config: &Config) -> (Vec<ClusterId>, Vec<Command>) {
+        let gone: Vec<ClusterId> = self.live.keys().filter(|id| !config.clusters.contains_key(*id)).cloned().collect();
+        let mut commands = Vec::new();
+        for id in &gone {
+            commands.extend(self.replace(id, &EndpointSet::default()));
+            if let Some(live) = self.live.remove(id) {
+                self.unlink(&live.config().source, id);
+            }
+        }
+        (gone, commands)
+    }
+
+    /// New endpoints of every cluster that has this source.
+    pub(super) fn endpoints(&mut self, source: &EndpointSource, set: &EndpointSet) -> (Vec<ClusterId>, Vec<Command>) {
+        let ids = self.by_source.get(source).cloned().unwrap_or_default();
+        let commands = ids.iter().flat_map(|id| self.replace(id, set)).collect();
+        (ids, commands)
+    }
+
+    fn replace(&mut self, id: &ClusterId, set: &EndpointSet) -> Vec<Command> {
+        let Some(live) = self.live.get(id) else { return Vec::new() };
+        let now = Instant::now();
+        let draining = self.draining.entry(id.clone()).or_default();
+        draining.retain(|(_, end)| *end > now);
+        let mut commands = Vec::new();
+        let moved = live.replace(set, |endpoint| {
+            let place = draining.iter().position(|(old, _)| old.endpoint == *endpoint)?;
+            let (back, _) = draining.swap_remove(place);
+            back.set_departing(false);
+            commands.push(Command::Returned(Arc::clone(&back)));
+            Some(back)
+        });
+        let departure = departure(&live.config());
+        for endpoint in moved.departed {
+            endpoint.set_departing(true);
+            draining.push((Arc::clone(&endpoint), now + departure.timeout + Duration::from_secs(1)));
+            commands.push(Command::Departed(endpoint, departure));
+        }
+        if draining.is_empty() {
+            self.draining.remove(id);
+        }
+        commands
+    }
+
+    fn unlink(&mut self, source: &EndpointSource, id: &ClusterId) {
+        if let Some(ids) = self.by_source.get_mut(source) {
+            ids.retain(|other| other != id);
+            if ids.is_empty() {
+                self.by_source.remove(source);
+            }
+        }
+    }
+}
+
+fn departure(cluster: &Cluster) -> Departure {
+    let Draining { timeout, spread } = cluster.draining;
+    Departure { timeout, spread }
+}

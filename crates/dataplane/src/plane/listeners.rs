@@ -1,0 +1,43 @@
+//! From configured listeners to listeners at work: TLS is built when it changed, numbers stay with names.
+
+use std::sync::Arc;
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+use penstock_model::{Config, ListenerId};
+
+use crate::route_state::{ListenerState, Live, next_number};
+use crate::tls::server_config;
+
+/// Builds the listeners of a configuration from those before.
+pub(super) fn build(config: &Config, before: &Live) -> HashMap<ListenerId, Arc<ListenerState>, RandomState> {
+    let mut listeners = HashMap::default();
+    for listener in &config.listeners {
+        let old = before.listeners.get(&listener.id);
+        if let Some(old) = old.filter(|old| old.listener == *listener) {
+            listeners.insert(listener.id.clone(), Arc::clone(old));
+            continue;
+        }
+        let same_tls = old.filter(|old| old.listener.tls == listener.tls);
+        let tls = match (&listener.tls, same_tls) {
+            (_, Some(old)) => old.tls.clone(),
+            (None, None) => None,
+            (Some(tls), None) => match server_config(tls) {
+                Ok(tls) => Some(tls),
+                Err(error) => {
+                    // The front end checks Secrets first; what it let through ends handshakes of this listener only.
+                    tracing::error!(listener = %listener.id, %error, "the listener has no usable certificate");
+                    old.and_then(|old| old.tls.clone())
+                }
+            },
+        };
+        let state = ListenerState {
+            number: old.map_or_else(next_number, |old| old.number),
+            gateway: listener.id.gateway.to_string().into(),
+            tls,
+            listener: Arc::clone(listener),
+        };
+        listeners.insert(listener.id.clone(), Arc::new(state));
+    }
+    listeners
+}

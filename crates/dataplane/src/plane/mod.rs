@@ -1,0 +1,167 @@
+//! The plane: one task on one thread that owns clusters, sockets and the table, and tells the workers.
+//!
+//! Everything slow happens here (compiling, PEM, probes), nothing of it on a worker. Workers see a new table by one
+//! pointer; what a table replaces is dropped here, too.
+
+mod clusters;
+mod listeners;
+mod observe;
+mod sockets;
+mod task;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_model::{Config, EndpointUpdate, Observed};
+use prometheus::Registry;
+use tokio::sync::{mpsc, watch};
+
+use crate::access_log::{AccessLog, WorkerLog};
+use crate::cluster::LiveCluster;
+use crate::metrics::{LocalMetrics, Metrics};
+use crate::worker::{Command, Totals, Worker};
+
+/// What the process decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads.
+    pub workers: usize,
+    /// Where listeners bind; `None`: `::` with IPv4 mapped, else `0.0.0.0`.
+    pub bind_address: Option<IpAddr>,
+    /// Open files that the process may have.
+    pub open_files: usize,
+    /// How long the tunnels of a listener that is removed keep what they have.
+    pub drain_timeout: Duration,
+    /// The last part of it, over which they are closed.
+    pub drain_spread: Duration,
+    /// Where access logs go.
+    pub access_log: Option<AccessLog>,
+    /// Duration histograms carry the rule.
+    pub metrics_per_rule: bool,
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Configurations; `None` until the first one is complete.
+    pub config: watch::Receiver<Option<Arc<Config>>>,
+    /// Endpoints, on the fast way. An update of a source is sent after the configuration that names it.
+    pub endpoints: mpsc::UnboundedReceiver<EndpointUpdate>,
+}
+
+/// Why the data plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No thread or no runtime.
+    #[error("cannot start a data plane thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// A metric is there twice.
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Orders for the plane.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Close,
+    SpreadClose(Duration),
+    Stop,
+}
+
+/// A running data plane. It ends with [`DataPlane::stop`].
+#[derive(Debug)]
+pub struct DataPlane {
+    orders: mpsc::UnboundedSender<Order>,
+    observed: watch::Receiver<Arc<Observed>>,
+    view: watch::Receiver<View>,
+    totals: Arc<Totals>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// Clusters and listeners as they are, for `/status`.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Every cluster.
+    pub clusters: Vec<Arc<LiveCluster>>,
+    /// The configuration in the traffic.
+    pub config: Arc<Config>,
+}
+
+impl DataPlane {
+    /// Starts threads and gives back at once; nothing is served before the first configuration.
+    pub fn start(options: &Options, registry: &Registry, inputs: Inputs) -> Result<Self, StartError> {
+        let metrics = Metrics::register(registry, options.metrics_per_rule)?;
+        let totals = Arc::new(Totals::default());
+        let live = Arc::default();
+        let mut threads = Vec::new();
+        let mut workers = Vec::new();
+        for number in 0..options.workers.max(1) {
+            let (sender, receiver) = mpsc::unbounded_channel::<Command>();
+            workers.push(sender);
+            let (live, metrics, totals) = (Arc::clone(&live), metrics.clone(), Arc::clone(&totals));
+            let log = options.access_log.clone();
+            let max_connections = (options.open_files / 10 * 9 / 2).max(16);
+            threads.push(spawn(format!("worker-{number}"), move || async move {
+                let lost = metrics.access_log_lost.with_label_values::<&str>(&[]);
+                let log = WorkerLog::new(log.as_ref(), lost);
+                Worker::new(live, LocalMetrics::new(metrics), log, totals, max_connections).run(receiver).await;
+            })?);
+        }
+        let (orders, order_receiver) = mpsc::unbounded_channel();
+        let (observed_sender, observed) = watch::channel(Arc::default());
+        let (view_sender, view) = watch::channel(View::default());
+        let options = options.clone();
+        threads.push(spawn("plane".into(), move || async move {
+            let publish = task::Publish { observed: observed_sender, view: view_sender };
+            task::Plane::new(options, metrics, live, workers, publish).run(inputs, order_receiver).await;
+        })?);
+        Ok(Self { orders, observed, view, totals, threads })
+    }
+
+    /// Ports and health, each time they change. `generation` is 0 until the first configuration is served.
+    pub fn observed(&self) -> watch::Receiver<Arc<Observed>> {
+        self.observed.clone()
+    }
+
+    /// Clusters and listeners, each time they change.
+    pub fn view(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
+    /// Client connections, tunnels included.
+    pub fn totals(&self) -> Arc<Totals> {
+        Arc::clone(&self.totals)
+    }
+
+    /// Accepts no more; every answer is the last one of its connection.
+    pub fn close(&self) {
+        let _ = self.orders.send(Order::Close);
+    }
+
+    /// Closes tunnels, evenly over a time.
+    pub fn spread_close(&self, window: Duration) {
+        let _ = self.orders.send(Order::SpreadClose(window));
+    }
+
+    /// Ends every thread and waits for it.
+    pub fn stop(self) {
+        let _ = self.orders.send(Order::Stop);
+        for thread in self.threads {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A thread with a runtime of its own.
+fn spawn<F>(name: String, task: impl FnOnce() -> F + Send + 'static) -> std::io::Result<std::thread::JoinHandle<()>>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+    std::thread::Builder::new().name(name).spawn(move || match runtime() {
+        Ok(runtime) => runtime.block_on(task()),
+        Err(error) => tracing::error!(%error, "cannot build the runtime of a data plane thread"),
+    })
+}

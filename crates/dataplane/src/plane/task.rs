@@ -1,0 +1,288 @@
+//! The plane's loop: one event at a time, nothing shared.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use penstock_model::{ClusterId, Config, EndpointUpdate, Observed};
+use penstock_routing::RouteTable;
+use tokio::sync::{mpsc, watch};
+
+use super::clusters::Clusters;
+use super::observe::{Ports, Reasons, gauge, observed};
+use super::{Inputs, Options, Order, View, listeners, sockets};
+use crate::metrics::Metrics;
+use crate::probe::{Probes, Report};
+use crate::route_state::{Live, RouteState};
+use crate::worker::{Command, Departure};
+
+/// Where the plane reports to.
+pub(super) struct Publish {
+    pub(super) observed: watch::Sender<Arc<Observed>>,
+    pub(super) view: watch::Sender<View>,
+}
+
+/// Everything that the plane owns.
+pub(super) struct Plane {
+    options: Options,
+    metrics: Metrics,
+    live: Arc<ArcSwap<Live>>,
+    workers: Vec<mpsc::UnboundedSender<Command>>,
+    publish: Publish,
+    config: Arc<Config>,
+    clusters: Clusters,
+    ports: Ports,
+    generation: u64,
+    probes: Probes,
+    reports: mpsc::UnboundedReceiver<Report>,
+    reasons: Reasons,
+    /// Addresses that `penstock_backend_up` has, by cluster.
+    gauges: HashMap<ClusterId, Vec<Arc<str>>>,
+    /// Tables that workers may still look at: the last one to let go must not be a worker.
+    old: Vec<Arc<Live>>,
+    closing: bool,
+}
+
+/// How often old tables are looked at while there are any.
+const CLEAN_UP: Duration = Duration::from_millis(500);
+
+impl Plane {
+    pub(super) fn new(
+        options: Options,
+        metrics: Metrics,
+        live: Arc<ArcSwap<Live>>,
+        workers: Vec<mpsc::UnboundedSender<Command>>,
+        publish: Publish,
+    ) -> Self {
+        let (report_sender, reports) = mpsc::unbounded_channel();
+        Self {
+            probes: Probes::new(report_sender, metrics.clone()),
+            options,
+            metrics,
+            live,
+            workers,
+            publish,
+            config: Arc::default(),
+            clusters: Clusters::default(),
+            ports: Ports::new(),
+            generation: 0,
+            reports,
+            reasons: Reasons::default(),
+            gauges: HashMap::new(),
+            old: Vec::new(),
+            closing: false,
+        }
+    }
+
+    /// Runs until it is told to stop, or nobody is left to tell it anything.
+    pub(super) async fn run(mut self, mut inputs: Inputs, mut orders: mpsc::UnboundedReceiver<Order>) {
+        loop {
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::Close) => {
+                        self.closing = true;
+                        self.tell(|| Command::Close);
+                    }
+                    Some(Order::SpreadClose(window)) => self.tell(|| Command::SpreadClose(window)),
+                    Some(Order::Stop) | None => break,
+                },
+                Ok(()) = inputs.config.changed() => self.take_config(&mut inputs.config),
+                Some(update) = inputs.endpoints.recv() => {
+                    // An update is sent after the configuration that names its source: that one goes first.
+                    if inputs.config.has_changed().unwrap_or(false) {
+                        self.take_config(&mut inputs.config);
+                    }
+                    self.endpoints(&update);
+                }
+                Some(report) = self.reports.recv() => self.report(&report),
+                () = tokio::time::sleep(CLEAN_UP), if !self.old.is_empty() => {}
+            }
+            self.old.retain(|table| Arc::strong_count(table) > 1);
+        }
+        self.tell(|| Command::Stop);
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            // A worker that is gone has nothing left to do.
+            let _ = worker.send(command());
+        }
+    }
+
+    fn tell_all(&self, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Departed(endpoint, departure) => {
+                    self.tell(|| Command::Departed(Arc::clone(&endpoint), departure));
+                }
+                Command::Returned(endpoint) => self.tell(|| Command::Returned(Arc::clone(&endpoint))),
+                // The clusters say nothing else.
+                _ => {}
+            }
+        }
+    }
+
+    fn take_config(&mut self, receiver: &mut watch::Receiver<Option<Arc<Config>>>) {
+        let config = receiver.borrow_and_update().clone();
+        if let Some(config) = config {
+            self.apply(config);
+        }
+    }
+
+    /// Brings a configuration into the traffic: clusters first, then sockets, then the table, then what is gone.
+    fn apply(&mut self, config: Arc<Config>) {
+        let started = Instant::now();
+        let before = self.live.load_full();
+        let (mut changed, mut commands) = self.clusters.update(&config);
+        let clusters = &self.clusters;
+        let routes = RouteTable::compile(&config, &before.routes, |_, route| {
+            Arc::new(RouteState::new(route, |id| clusters.get(id).cloned()))
+        });
+        let listeners = listeners::build(&config, &before);
+        let mut tls_ports: Vec<u16> = config
+            .listeners
+            .iter()
+            .filter(|listener| listener.tls.is_some())
+            .map(|listener| listener.bind_port)
+            .collect();
+        tls_ports.sort_unstable();
+        tls_ports.dedup();
+        self.observe_stage("compile", started);
+        let gone: Vec<u64> = before
+            .listeners
+            .values()
+            .filter(|listener| !listeners.contains_key(&listener.listener.id))
+            .map(|listener| listener.number)
+            .collect();
+        let sockets = self.bind(&config);
+        self.old.push(self.live.swap(Arc::new(Live { routes, listeners, tls_ports })));
+        drop(before);
+        for (port, sockets) in sockets {
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                let _ = worker.send(Command::Listen(port, socket));
+            }
+        }
+        self.unlisten(&config);
+        self.tell(|| Command::RoutesChanged);
+        if !gone.is_empty() {
+            let departure = Departure { timeout: self.options.drain_timeout, spread: self.options.drain_spread };
+            self.tell(|| Command::ListenersGone(gone.clone(), departure));
+        }
+        let (removed, more) = self.clusters.remove_missing(&config);
+        commands.extend(more);
+        self.tell_all(commands);
+        changed.extend(removed);
+        self.config = config;
+        self.generation += 1;
+        self.refresh(&changed);
+        self.publish_view();
+        self.observe_stage("apply", started);
+    }
+
+    fn observe_stage(&self, stage: &str, started: Instant) {
+        self.metrics.config_apply.with_label_values(&[stage]).observe(started.elapsed().as_secs_f64());
+    }
+
+    /// Sockets for ports that are new, or could not be bound before.
+    fn bind(&mut self, config: &Config) -> Vec<(u16, Vec<std::net::TcpListener>)> {
+        let mut wanted: Vec<u16> = config.listeners.iter().map(|listener| listener.bind_port).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut bound = Vec::new();
+        for port in wanted {
+            if self.closing || matches!(self.ports.get(&port), Some(Ok(()))) {
+                continue;
+            }
+            match sockets::bind(self.options.bind_address, port, self.workers.len()) {
+                Ok(sockets) => {
+                    tracing::info!(port, "listening");
+                    self.ports.insert(port, Ok(()));
+                    bound.push((port, sockets));
+                }
+                Err(error) => {
+                    tracing::error!(port, %error, "cannot listen; free the port or map it to another one");
+                    self.ports.insert(port, Err(error.to_string()));
+                }
+            }
+        }
+        bound
+    }
+
+    fn unlisten(&mut self, config: &Config) {
+        let wanted = |port: u16| config.listeners.iter().any(|listener| listener.bind_port == port);
+        let gone: Vec<u16> = self.ports.keys().copied().filter(|&port| !wanted(port)).collect();
+        for port in gone {
+            self.ports.remove(&port);
+            self.tell(|| Command::Unlisten(port));
+        }
+    }
+
+    fn endpoints(&mut self, update: &EndpointUpdate) {
+        let (changed, commands) = self.clusters.endpoints(&update.source, &update.endpoints);
+        self.tell_all(commands);
+        self.refresh(&changed);
+    }
+
+    /// Probes, gauges and the picture of clusters that changed.
+    fn refresh(&mut self, changed: &[ClusterId]) {
+        for id in changed {
+            let before = self.gauges.remove(id).unwrap_or_default();
+            match self.clusters.get(id) {
+                Some(cluster) => {
+                    self.probes.sync(cluster);
+                    let addresses = gauge(&self.metrics, cluster, &before);
+                    self.gauges.insert(id.clone(), addresses);
+                }
+                None => {
+                    self.probes.forget(id);
+                    self.reasons.retain(|(of, _), _| of != id);
+                    for address in before {
+                        let _ = self.metrics.backend_up.remove_label_values(&[&*id.backend, &*id.settings, &*address]);
+                    }
+                }
+            }
+        }
+        self.publish_observed();
+    }
+
+    /// A probe changed its mind about an endpoint.
+    fn report(&mut self, report: &Report) {
+        for id in &report.clusters {
+            let Some(cluster) = self.clusters.get(id) else { continue };
+            for endpoint in cluster.endpoints().iter().filter(|endpoint| endpoint.endpoint.address == report.address) {
+                if endpoint.set_health(report.health) {
+                    tracing::info!(
+                        pool = %cluster.config().pool, endpoint = %report.address, health = report.health.as_str(),
+                        reason = report.reason.as_deref().unwrap_or(""), "health changed"
+                    );
+                }
+            }
+            cluster.refresh();
+            let before = self.gauges.remove(id).unwrap_or_default();
+            self.gauges.insert(id.clone(), gauge(&self.metrics, cluster, &before));
+            match &report.reason {
+                Some(reason) => self.reasons.insert((id.clone(), report.address), reason.clone()),
+                None => self.reasons.remove(&(id.clone(), report.address)),
+            };
+        }
+        self.publish_observed();
+    }
+
+    fn publish_observed(&self) {
+        let observed = Arc::new(observed(self.generation, &self.ports, &self.clusters, &self.reasons));
+        self.publish.observed.send_if_modified(|current| {
+            let differs = **current != *observed;
+            if differs {
+                *current = observed;
+            }
+            differs
+        });
+    }
+
+    fn publish_view(&self) {
+        let clusters = self.clusters.iter().cloned().collect();
+        self.publish.view.send_replace(View { clusters, config: Arc::clone(&self.config) });
+    }
+}

@@ -1,0 +1,79 @@
+//! One probe: connect, ask, look at the answer.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method};
+use http_body_util::Empty;
+use penstock_model::Probe;
+use tokio::net::TcpStream;
+
+use crate::upstream::h1::{BodyLength, Connection, Error, RequestHead, ResponseEvent, SendError};
+
+/// The part of a body in which the expected text must stand.
+const MAX_BODY: usize = 64 * 1024;
+
+/// Why an endpoint is taken for down. The words in front of the colon are the classes of Azure's backend health.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unhealthy {
+    #[error("ConnectFailed: {0}")]
+    Connect(std::io::Error),
+    #[error("Timeout: no complete answer in {0:?}")]
+    Timeout(Duration),
+    #[error("StatusMismatch: the answer was {0}")]
+    Status(u16),
+    #[error("BodyMismatch: the expected text is not in the body")]
+    Body,
+    #[error("BadAnswer: {0}")]
+    Answer(Error),
+    #[error("BadProbe: host or path cannot be sent")]
+    Probe,
+}
+
+/// Asks an endpoint once.
+pub(crate) async fn check(probe: &Probe, address: SocketAddr) -> Result<(), Unhealthy> {
+    let stream = TcpStream::connect(address).await.map_err(Unhealthy::Connect)?;
+    let mut connection = Connection::new(stream);
+    let head = RequestHead {
+        method: &Method::GET,
+        target: probe.path.as_bytes(),
+        host: probe.host.as_bytes(),
+        headers: &HeaderMap::new(),
+        keep: &|_| true,
+        extra: &|put| put("user-agent", concat!("penstock-probe/", env!("CARGO_PKG_VERSION")).as_bytes()),
+        upgrade: None,
+    };
+    connection.start(&head, BodyLength::Empty, false).map_err(|_| Unhealthy::Probe)?;
+    let mut nothing = Empty::<Bytes>::new();
+    let sent = poll_fn(|cx| connection.poll_send(cx, &mut nothing)).await;
+    if let Err(SendError::Backend(error)) = sent {
+        return Err(Unhealthy::Answer(error));
+    }
+    let answer = loop {
+        match poll_fn(|cx| connection.poll_head(cx)).await.map_err(Unhealthy::Answer)? {
+            ResponseEvent::Interim(_) => {}
+            ResponseEvent::Final(head) => break head,
+        }
+    };
+    let mut body = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| connection.poll_frame(cx)).await {
+        let frame = frame.map_err(Unhealthy::Answer)?;
+        if let Some(data) = frame.data_ref() {
+            body.extend_from_slice(&data[..data.len().min(MAX_BODY.saturating_sub(body.len()))]);
+        }
+    }
+    let status = answer.status.as_u16();
+    if !probe.accept.takes(status) {
+        return Err(Unhealthy::Status(status));
+    }
+    match &probe.accept.body {
+        Some(text) if !contains(&body, text.as_bytes()) => Err(Unhealthy::Body),
+        _ => Ok(()),
+    }
+}
+
+fn contains(body: &[u8], text: &[u8]) -> bool {
+    text.is_empty() || body.windows(text.len()).any(|window| window == text)
+}

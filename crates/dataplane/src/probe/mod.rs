@@ -1,0 +1,182 @@
+//! Probes: is an endpoint alive? One task for each endpoint and probe definition, shared by clusters that use the same.
+
+mod check;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use penstock_model::{ClusterId, Probe};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinHandle;
+
+use crate::cluster::{Health, LiveCluster};
+use crate::metrics::Metrics;
+
+/// First probes are spread over the interval, but over no more than this.
+const FIRST_SPREAD: Duration = Duration::from_secs(5);
+
+/// A probe changed its mind.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// Clusters that asked for this probe.
+    pub(crate) clusters: Vec<ClusterId>,
+    pub(crate) address: SocketAddr,
+    pub(crate) health: Health,
+    /// Why it is down.
+    pub(crate) reason: Option<String>,
+}
+
+type Key = (Arc<Probe>, SocketAddr);
+
+/// All probes under way. Lives on the plane's thread.
+#[derive(Debug)]
+pub(crate) struct Probes {
+    reports: UnboundedSender<Report>,
+    metrics: Metrics,
+    running: HashMap<Key, Running>,
+    by_cluster: HashMap<ClusterId, Vec<Key>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    task: JoinHandle<()>,
+    state: Rc<RefCell<State>>,
+}
+
+/// What a probe knows of its endpoint.
+#[derive(Debug)]
+struct State {
+    clusters: Vec<ClusterId>,
+    /// Label values of its metrics: those of the first cluster that asked.
+    labels: [Arc<str>; 2],
+    health: Health,
+    reason: Option<String>,
+    failures: u32,
+}
+
+impl Probes {
+    pub(crate) fn new(reports: UnboundedSender<Report>, metrics: Metrics) -> Self {
+        Self { reports, metrics, running: HashMap::new(), by_cluster: HashMap::new() }
+    }
+
+    /// Probes what a cluster has now: starts what is missing, ends what nobody needs, tells the cluster what is known.
+    pub(crate) fn sync(&mut self, cluster: &LiveCluster) {
+        let (config, id) = (cluster.config(), cluster.id());
+        let before = self.by_cluster.remove(&id).unwrap_or_default();
+        let mut now = Vec::new();
+        let endpoints = cluster.endpoints();
+        if let Some(probe) = &config.probe {
+            let probe = Arc::new(probe.clone());
+            now.extend(endpoints.iter().map(|endpoint| (Arc::clone(&probe), endpoint.endpoint.address)));
+        }
+        for key in &now {
+            let running = self.running.entry(key.clone()).or_insert_with(|| {
+                start(key, [&config.pool, &config.settings].map(Arc::clone), &self.reports, &self.metrics)
+            });
+            let mut state = running.state.borrow_mut();
+            if !state.clusters.contains(&id) {
+                state.clusters.push(id.clone());
+            }
+            // What another cluster's probes found out already holds here, too.
+            for endpoint in endpoints.iter().filter(|endpoint| endpoint.endpoint.address == key.1) {
+                endpoint.set_health(state.health);
+            }
+        }
+        if config.probe.is_none() {
+            endpoints.iter().for_each(|endpoint| {
+                endpoint.set_health(Health::Unknown);
+            });
+        }
+        self.release(&id, before.into_iter().filter(|key| !now.contains(key)));
+        if !now.is_empty() {
+            self.by_cluster.insert(id, now);
+        }
+        cluster.refresh();
+    }
+
+    /// The cluster is gone.
+    pub(crate) fn forget(&mut self, id: &ClusterId) {
+        let keys = self.by_cluster.remove(id).unwrap_or_default();
+        self.release(id, keys.into_iter());
+    }
+
+    fn release(&mut self, id: &ClusterId, keys: impl Iterator<Item = Key>) {
+        for key in keys {
+            let Some(running) = self.running.get(&key) else { continue };
+            running.state.borrow_mut().clusters.retain(|other| other != id);
+            if running.state.borrow().clusters.is_empty() {
+                running.task.abort();
+                self.running.remove(&key);
+            }
+        }
+    }
+}
+
+fn start(key: &Key, labels: [Arc<str>; 2], reports: &UnboundedSender<Report>, metrics: &Metrics) -> Running {
+    let state = State { clusters: Vec::new(), labels, health: Health::Unknown, reason: None, failures: 0 };
+    let state = Rc::new(RefCell::new(state));
+    let (probe, address) = key.clone();
+    let task = tokio::task::spawn_local(run(probe, address, Rc::clone(&state), reports.clone(), metrics.clone()));
+    Running { task, state }
+}
+
+/// Probes an endpoint for ever. Probes of one endpoint never overlap: the next one starts an interval after the start of
+/// the last, or at its end.
+async fn run(
+    probe: Arc<Probe>,
+    address: SocketAddr,
+    state: Rc<RefCell<State>>,
+    reports: UnboundedSender<Report>,
+    metrics: Metrics,
+) {
+    let target = SocketAddr::new(address.ip(), probe.port.unwrap_or(address.port()));
+    tokio::time::sleep(first_delay(&probe, address)).await;
+    loop {
+        let started = Instant::now();
+        let result = tokio::time::timeout(probe.timeout, check::check(&probe, target)).await;
+        let result = result.unwrap_or(Err(check::Unhealthy::Timeout(probe.timeout)));
+        let labels = state.borrow().labels.clone();
+        let label = if result.is_ok() { "success" } else { "failure" };
+        metrics.probes.with_label_values(&[&*labels[0], &*labels[1], label]).inc();
+        let took = started.elapsed();
+        metrics.probe_duration.with_label_values(&[&*labels[0], &*labels[1]]).observe(took.as_secs_f64());
+        if let Some(report) = state.borrow_mut().take(&probe, address, result) {
+            // Nobody listens any more when the plane ends.
+            let _ = reports.send(report);
+        }
+        tokio::time::sleep(probe.interval.saturating_sub(took)).await;
+    }
+}
+
+impl State {
+    /// One success makes it Up; so many failures in a row make it Down.
+    fn take(&mut self, probe: &Probe, address: SocketAddr, result: Result<(), check::Unhealthy>) -> Option<Report> {
+        let (health, reason) = match result {
+            Ok(()) => {
+                self.failures = 0;
+                (Health::Up, None)
+            }
+            Err(why) => {
+                self.failures = self.failures.saturating_add(1);
+                let down = self.failures >= probe.unhealthy_threshold;
+                (if down { Health::Down } else { self.health }, down.then(|| why.to_string()))
+            }
+        };
+        if (health, &reason) == (self.health, &self.reason) {
+            return None;
+        }
+        self.health = health;
+        self.reason.clone_from(&reason);
+        Some(Report { clusters: self.clusters.clone(), address, health, reason })
+    }
+}
+
+/// A part of the interval that depends on the address: endpoints are not all probed in one instant.
+fn first_delay(probe: &Probe, address: SocketAddr) -> Duration {
+    let share = ahash::RandomState::new().hash_one(address) % 1000;
+    probe.interval.min(FIRST_SPREAD).mul_f64(f64::from(u32::try_from(share).unwrap_or(0)) / 1000.0)
+}

@@ -1,0 +1,131 @@
+//! What the data plane keeps with each route and listener: clusters found once, names for metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+use penstock_model::{Action, BackendTarget, ClusterId, Listener, ListenerId, Route, WeightedBackend};
+use penstock_routing::RouteTable;
+use rustls::ServerConfig;
+
+use crate::cluster::{LiveCluster, LiveEndpoint, Shares};
+
+/// Everything a worker reads, behind one swapped pointer.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// Where requests go.
+    pub(crate) routes: RouteTable<Arc<RouteState>>,
+    /// Listeners by identity.
+    pub(crate) listeners: HashMap<ListenerId, Arc<ListenerState>, RandomState>,
+    /// Ports whose connections begin with TLS.
+    pub(crate) tls_ports: Vec<u16>,
+}
+
+impl Live {
+    /// The listener of a port for clients that send no server name, or one that nobody has: only where there is no choice.
+    pub(crate) fn default_tls(&self, port: u16) -> Option<&Arc<ListenerState>> {
+        let mut on_port =
+            self.listeners.values().filter(|state| state.listener.bind_port == port && state.tls.is_some());
+        let first = on_port.next()?;
+        on_port.next().is_none().then_some(first)
+    }
+}
+
+/// A listener at work.
+#[derive(Debug)]
+pub(crate) struct ListenerState {
+    /// Unique in the process; stays with the listener's name.
+    pub(crate) number: u64,
+    /// As configured.
+    pub(crate) listener: Arc<Listener>,
+    /// `namespace/name` of the gateway, for labels and logs.
+    pub(crate) gateway: Arc<str>,
+    /// TLS with its certificates; `None` for plain HTTP.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+}
+
+/// A route at work.
+#[derive(Debug)]
+pub(crate) struct RouteState {
+    /// Unique in the process.
+    pub(crate) number: u64,
+    /// As configured.
+    pub(crate) route: Arc<Route>,
+    /// `namespace/name` of the rule, for labels and logs.
+    pub(crate) rule: Arc<str>,
+    backends: Box<[Backend]>,
+    shares: Shares,
+    turn: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Cluster(Arc<LiveCluster>),
+    /// Keeps its share, and fails with this reason.
+    Unavailable(Arc<str>),
+}
+
+/// Why there is no endpoint for a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoEndpoint {
+    /// The reference could not be resolved: its status reason.
+    Unavailable(Arc<str>),
+    /// No endpoint takes traffic.
+    NoneHealthy,
+}
+
+/// The next number for a route or listener.
+pub(crate) fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl RouteState {
+    /// Looks up the clusters of a route.
+    pub(crate) fn new(route: &Arc<Route>, cluster: impl Fn(&ClusterId) -> Option<Arc<LiveCluster>>) -> Self {
+        let weighted: &[WeightedBackend] = match &*route.action {
+            Action::Forward(forward) => &forward.backends,
+            Action::Redirect(_) | Action::Respond(_) => &[],
+        };
+        let backends = weighted.iter().map(|backend| match &backend.target {
+            BackendTarget::Cluster(id) => {
+                cluster(id).map_or_else(|| Backend::Unavailable("NoEndpoints".into()), Backend::Cluster)
+            }
+            BackendTarget::Unavailable(why) => Backend::Unavailable(Arc::clone(&why.reason)),
+        });
+        Self {
+            number: next_number(),
+            rule: route.rule.to_string().into(),
+            backends: backends.collect(),
+            shares: Shares::new(weighted.iter().map(|backend| backend.weight)),
+            turn: AtomicU64::new(0),
+            route: Arc::clone(route),
+        }
+    }
+
+    /// The endpoint whose turn it is, and its cluster. A cluster without a healthy endpoint leaves its turn to the next
+    /// one; a reference that could not be resolved keeps its turn and fails.
+    pub(crate) fn pick(&self, tried: &[u64]) -> Result<(&Arc<LiveCluster>, Arc<LiveEndpoint>), NoEndpoint> {
+        let first = self.shares.turn(self.turn.fetch_add(1, Ordering::Relaxed)).ok_or(NoEndpoint::NoneHealthy)?;
+        if let Backend::Unavailable(reason) = &self.backends[first] {
+            return Err(NoEndpoint::Unavailable(Arc::clone(reason)));
+        }
+        let in_turn = self.backends[first..].iter().chain(&self.backends[..first]);
+        let clusters = in_turn.filter_map(|backend| match backend {
+            Backend::Cluster(cluster) => Some(cluster),
+            Backend::Unavailable(_) => None,
+        });
+        let mut again = None;
+        for cluster in clusters {
+            match cluster.pick(tried) {
+                Some(endpoint) if tried.contains(&endpoint.number) => {
+                    again.get_or_insert((cluster, endpoint));
+                }
+                Some(endpoint) => return Ok((cluster, endpoint)),
+                None => {}
+            }
+        }
+        again.ok_or(NoEndpoint::NoneHealthy)
+    }
+}

@@ -1,0 +1,75 @@
+//! TLS towards clients: the listener is chosen by server name, its certificate by key type, from the table of the moment.
+//! A handshake under way keeps the certificate it began with; the next one sees the new table.
+
+mod config;
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::exchange::Tls;
+use crate::worker::Worker;
+
+pub(crate) use config::server_config;
+
+/// From the first byte of a connection to the end of its handshake.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// First byte of a TLS record that carries a handshake (RFC 8446 5.1).
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// Why there is no TLS on a connection.
+#[derive(Debug)]
+pub(crate) enum HandshakeError {
+    /// The client speaks plain HTTP.
+    NotTls(TcpStream),
+    /// It failed: no listener for the name, no common version or suite, or the client went away.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Makes a handshake on a connection of a port.
+pub(crate) async fn handshake(
+    worker: &Rc<Worker>,
+    port: u16,
+    stream: TcpStream,
+) -> Result<(TlsStream<TcpStream>, Tls), HandshakeError> {
+    let mut first = [0; 1];
+    if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE_RECORD {
+        return Err(HandshakeError::NotTls(stream));
+    }
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    let live = worker.live();
+    let hello = start.client_hello();
+    let name = hello.server_name().unwrap_or_default();
+    let config = live
+        .routes
+        .listener_for(port, name)
+        .and_then(|table| live.listeners.get(&table.listener.id))
+        .or_else(|| live.default_tls(port))
+        .and_then(|listener| listener.tls.clone());
+    drop(live);
+    let Some(config) = config else {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "no HTTPS listener for the server name").into());
+    };
+    let stream = start.into_stream(config).await?;
+    let (_, connection) = stream.get_ref();
+    let version = connection.protocol_version().and_then(|version| version.as_str());
+    let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let agreed = Tls { version, cipher };
+    Ok((stream, agreed))
+}
+
+/// The provider of cryptography of the whole process.
+pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}

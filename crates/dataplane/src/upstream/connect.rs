@@ -1,0 +1,44 @@
+//! Fresh connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+use crate::timer;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// Refused, unreachable, or out of descriptors.
+    #[error("connect to {0}: {1}")]
+    Failed(SocketAddr, io::Error),
+    /// Not in time.
+    #[error("connect to {0}: no answer in {1:?}")]
+    TimedOut(SocketAddr, Duration),
+}
+
+/// Connects, within `limit`.
+pub(crate) async fn connect(address: SocketAddr, limit: Option<Duration>) -> Result<TcpStream, ConnectError> {
+    let connecting = Box::pin(TcpStream::connect(address));
+    let connected = match limit {
+        None => connecting.await,
+        Some(limit) => {
+            timer::timeout(limit, connecting).await.map_err(|_elapsed| ConnectError::TimedOut(address, limit))?
+        }
+    };
+    let stream = connected.map_err(|error| ConnectError::Failed(address, error))?;
+    configure(&stream);
+    Ok(stream)
+}
+
+/// What both sides of the proxy want of a socket: no delay, and dead peers found out (60 s, 15 s, 4 tries).
+pub(crate) fn configure(stream: &TcpStream) {
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
+    // A socket that refuses an option still carries bytes.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}

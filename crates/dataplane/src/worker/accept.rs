@@ -1,0 +1,95 @@
+//! Accepting connections of one port, until it closes.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use prometheus::IntGauge;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Port, Worker, serve};
+use crate::timer;
+use crate::upstream::configure;
+
+/// How long accepting pauses when descriptors run out.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection that is counted for as long as it is open.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    worker: Rc<Worker>,
+    open: IntGauge,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.worker.totals.closed();
+        self.open.dec();
+    }
+}
+
+/// Accepts until the port closes and nothing is queued any more: what is left in the queue of a closed SO_REUSEPORT
+/// socket would be reset by the kernel.
+pub(super) async fn accept(worker: Rc<Worker>, port: Rc<Port>, socket: TcpListener) {
+    let label = port.number.to_string();
+    let families = worker.metrics.families();
+    let accepted = families.connections.with_label_values(&[&label]);
+    let open = families.connections_open.with_label_values(&[&label]);
+    let refused = families.refused.with_label_values(&["none", "limit"]);
+    let mut closed = pin!(port.closed());
+    loop {
+        let next = poll_fn(|cx| match socket.poll_accept(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => closed.as_mut().poll(cx).map(|()| None),
+        });
+        let Some(result) = next.await else { return };
+        match result {
+            Ok((stream, peer)) => {
+                accepted.inc();
+                open.inc();
+                worker.totals.opened();
+                let counted = Counted { worker: Rc::clone(&worker), open: open.clone() };
+                begin(&worker, &port, stream, peer, counted);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // No descriptors or no memory: the kernel keeps the rest queued meanwhile.
+                refused.inc();
+                tracing::warn!(port = port.number, %error, "accepting pauses");
+                timer::sleep(PAUSE).await;
+            }
+        }
+        if worker.totals.connections() >= worker.max_connections {
+            refused.inc();
+            while worker.totals.connections() >= worker.max_connections && !port.is_closing() {
+                timer::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn begin(worker: &Rc<Worker>, port: &Rc<Port>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
+    configure(&stream);
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let (worker, port) = (Rc::clone(worker), Rc::clone(port));
+    if worker.live().tls_ports.contains(&port.number) {
+        tokio::task::spawn_local(async move { serve::tls(worker, port, stream, peer, counted).await });
+    } else {
+        tokio::task::spawn_local(serve::connection(worker, port, stream, peer, None, counted));
+    }
+}
+
+/// Errors that say something about the connection that was about to be accepted, not about us.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::WouldBlock
+    )
+}

@@ -1,0 +1,233 @@
+//! A worker: one thread, one runtime, its own listening sockets, connections and pools. Nothing here is shared but what
+//! the plane publishes behind one pointer.
+
+mod accept;
+mod io;
+mod ports;
+mod serve;
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ahash::RandomState;
+use arc_swap::{ArcSwap, Cache};
+use hashbrown::HashMap;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::access_log::WorkerLog;
+use crate::cluster::LiveEndpoint;
+use crate::metrics::LocalMetrics;
+use crate::route_state::Live;
+use crate::timer;
+use crate::tunnel::registry::Spread;
+use crate::tunnel::{CloseReason, Filter, Registry};
+use crate::upstream::Pool;
+
+pub(crate) use accept::Counted;
+use ports::Port;
+
+/// What the plane tells a worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Accept on this socket, which is bound to that port.
+    Listen(u16, TcpListener),
+    /// No listener has this port any more: stop accepting, close what is idle.
+    Unlisten(u16),
+    /// An endpoint left its cluster.
+    Departed(Arc<LiveEndpoint>, Departure),
+    /// It came back in time.
+    Returned(Arc<LiveEndpoint>),
+    /// Listeners with these numbers are gone, though their port may go on for others.
+    ListenersGone(Vec<u64>, Departure),
+    /// Routes changed: cells of metrics may go.
+    RoutesChanged,
+    /// The process goes: stop accepting.
+    Close,
+    /// Close tunnels, evenly over this time.
+    SpreadClose(Duration),
+    /// The end.
+    Stop,
+}
+
+/// How long something that leaves keeps what it has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Departure {
+    pub(crate) timeout: Duration,
+    /// The last part of it, over which WebSockets are closed.
+    pub(crate) spread: Duration,
+}
+
+/// Numbers that all workers count together.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Client connections open now, tunnels included; what the open-files limit is held against.
+    connections: AtomicUsize,
+    /// Told when the last one is gone.
+    gone: Notify,
+}
+
+/// What a worker's tasks share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    live: RefCell<Cache<Arc<ArcSwap<Live>>, Arc<Live>>>,
+    pub(crate) pool: Pool,
+    pub(crate) tunnels: Registry,
+    pub(crate) metrics: LocalMetrics,
+    pub(crate) log: WorkerLog,
+    pub(crate) totals: Arc<Totals>,
+    /// Connections beyond this number wait in the kernel's queue.
+    pub(crate) max_connections: usize,
+    ports: RefCell<HashMap<u16, Rc<Port>, RandomState>>,
+    /// Drains under way, by the number of the endpoint.
+    departing: RefCell<HashMap<u64, tokio::task::JoinHandle<()>, RandomState>>,
+    closing: RefCell<Vec<Spread>>,
+    request_seed: u64,
+    request_count: Cell<u64>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        live: Arc<ArcSwap<Live>>,
+        metrics: LocalMetrics,
+        log: WorkerLog,
+        totals: Arc<Totals>,
+        max_connections: usize,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            live: RefCell::new(Cache::new(live)),
+            pool: Pool::default(),
+            tunnels: Registry::default(),
+            metrics,
+            log,
+            totals,
+            max_connections,
+            ports: RefCell::default(),
+            departing: RefCell::default(),
+            closing: RefCell::default(),
+            request_seed: RandomState::new().hash_one(std::process::id()),
+            request_count: Cell::new(0),
+        })
+    }
+
+    /// The current table: a look at one pointer.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        Arc::clone(self.live.borrow_mut().load())
+    }
+
+    /// An identifier that no other request has: 32 hexadecimal digits.
+    pub(crate) fn request_id(&self) -> String {
+        let count = self.request_count.get();
+        self.request_count.set(count + 1);
+        let mut id = String::with_capacity(32);
+        let _ = write!(id, "{:016x}{count:016x}", self.request_seed);
+        id
+    }
+
+    /// Does what the plane says until it says stop.
+    pub(crate) async fn run(self: Rc<Self>, mut commands: UnboundedReceiver<Command>) {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Listen(port, socket) => self.listen(port, socket),
+                Command::Unlisten(port) => self.unlisten(port),
+                Command::Departed(endpoint, departure) => self.depart(endpoint, departure),
+                Command::Returned(endpoint) => {
+                    if let Some(drain) = self.departing.borrow_mut().remove(&endpoint.number) {
+                        drain.abort();
+                    }
+                }
+                Command::ListenersGone(numbers, departure) => self.listeners_gone(numbers, departure),
+                Command::RoutesChanged => self.forget_metrics(),
+                Command::Close => self.close_ports(),
+                Command::SpreadClose(window) => self.spread(Filter::All, window),
+                Command::Stop => break,
+            }
+        }
+        self.metrics.flush();
+        self.log.flush();
+    }
+
+    /// Closes tunnels of a kind, evenly over a time.
+    fn spread(&self, filter: Filter, window: Duration) {
+        let mut closing = self.closing.borrow_mut();
+        closing.retain(|spread| !spread.is_finished());
+        closing.push(self.tunnels.close_spread(filter, window, CloseReason::Drain));
+    }
+
+    /// Lets an endpoint go: idle connections now, tunnels in the last part of its drain, the rest at its end.
+    fn depart(self: &Rc<Self>, endpoint: Arc<LiveEndpoint>, departure: Departure) {
+        self.pool.forget_idle(&endpoint);
+        let (worker, number) = (Rc::clone(self), endpoint.number);
+        let drain = tokio::task::spawn_local(async move {
+            let spread = departure.spread.min(departure.timeout);
+            timer::sleep(departure.timeout - spread).await;
+            // Dropped with this task: an endpoint that comes back closes no more.
+            let closing = worker.tunnels.close_spread(Filter::Endpoint(number), spread, CloseReason::Drain);
+            timer::sleep(spread).await;
+            worker.tunnels.cut_all(Filter::Endpoint(number), CloseReason::Drain);
+            drop(closing);
+            worker.pool.cut(&endpoint);
+            worker.departing.borrow_mut().remove(&number);
+        });
+        self.departing.borrow_mut().insert(number, drain);
+    }
+
+    fn listeners_gone(self: &Rc<Self>, numbers: Vec<u64>, departure: Departure) {
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let spread = departure.spread.min(departure.timeout);
+            timer::sleep(departure.timeout - spread).await;
+            for &number in &numbers {
+                worker.spread(Filter::Listener(number), spread);
+            }
+            timer::sleep(spread).await;
+            for number in numbers {
+                worker.tunnels.cut_all(Filter::Listener(number), CloseReason::Drain);
+            }
+        });
+    }
+
+    fn forget_metrics(&self) {
+        let live = self.live();
+        let mut numbers: Vec<u64> = live.listeners.values().map(|listener| listener.number).collect();
+        for table in live.routes.listeners() {
+            table.for_each(|state| numbers.push(state.number));
+        }
+        numbers.push(0);
+        numbers.sort_unstable();
+        self.metrics.forget(|number| numbers.binary_search(&number).is_ok());
+    }
+}
+
+impl Totals {
+    /// Client connections that are open, tunnels included.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Ends when no connection is open.
+    pub async fn none_left(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if self.connections() == 0 {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    pub(crate) fn opened(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn closed(&self) {
+        if self.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.gone.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A client's connection from its first byte to its last.
+//!
+//! While nothing is under way a connection is parked: only its socket, a timer and a few hundred bytes exist. With its
+//! first readable byte hyper gets it, and gives it back when it has been idle for a moment. A WebSocket leaves for a
+//! task of its own.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::accept::Counted;
+use super::io::{Flow, Io};
+use super::{Port, Worker};
+use crate::exchange::{Downstream, Tls, serve};
+use crate::timer::{self, Sleep};
+use crate::tls;
+
+/// A connection that is idle that long gives its buffers back.
+const PARK_AFTER: Duration = Duration::from_millis(200);
+/// A parked connection without a new request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// From the first byte of a head to its last.
+const REQUEST_HEAD: Duration = Duration::from_secs(60);
+/// A client that does not take what it is sent.
+const STALLED_WRITE: Duration = Duration::from_secs(60);
+/// hyper's buffer: room for a head of 32 KiB and some more, so that it is we who refuse it.
+const MAX_BUFFER: usize = 96 * 1024;
+
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 59\r\n\
+    connection: close\r\n\r\n400 Bad Request: this port speaks HTTPS; use https:// here\n";
+
+/// A stream that can say that something is there to be read, without a buffer to read it into.
+pub(crate) trait Parked: AsyncRead + AsyncWrite + Unpin + 'static {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>>;
+}
+
+impl Parked for TcpStream {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+}
+
+impl Parked for TlsStream<TcpStream> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.get_ref().0.poll_read_ready(cx)
+    }
+}
+
+/// Serves a connection that begins with TLS.
+pub(super) async fn tls(worker: Rc<Worker>, port: Rc<Port>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
+    let refuse = |reason: &str| worker.metrics.families().refused.with_label_values(&["none", reason]).inc();
+    let handshake = Box::pin(tls::handshake(&worker, port.number, stream));
+    match timer::timeout(tls::HANDSHAKE_TIMEOUT, handshake).await {
+        Ok(Ok((stream, agreed))) => {
+            // In a task of its own: that of the handshake is much larger.
+            tokio::task::spawn_local(connection(Rc::clone(&worker), port, stream, peer, Some(agreed), counted));
+        }
+        Ok(Err(tls::HandshakeError::NotTls(mut stream))) => {
+            refuse("plain_http");
+            let _ = stream.write_all(NOT_TLS).await;
+            let _ = stream.shutdown().await;
+        }
+        Ok(Err(tls::HandshakeError::Failed(error))) => {
+            refuse("tls");
+            tracing::debug!(%peer, port = port.number, %error, "TLS handshake failed");
+        }
+        Err(timer::Elapsed) => refuse("timeout"),
+    }
+}
+
+/// How a stay with hyper ended.
+enum Step<S> {
+    /// Idle, or in the middle of a head whose first bytes are given back.
+    Idle(S, Bytes),
+    /// The 101 is out.
+    Upgraded(S, Bytes),
+    /// Over.
+    Done,
+}
+
+/// Serves a connection.
+pub(super) async fn connection<S: Parked>(
+    worker: Rc<Worker>,
+    port: Rc<Port>,
+    stream: S,
+    peer: SocketAddr,
+    tls: Option<Tls>,
+    counted: Counted,
+) {
+    let downstream = Downstream::new(&worker, port.number, peer, tls);
+    let mut clock = timer::sleep(KEEP_ALIVE);
+    let (mut stream, mut early) = (stream, Bytes::new());
+    loop {
+        if early.is_empty() {
+            clock.reset(KEEP_ALIVE);
+            if !readable(&stream, &port, &mut clock).await {
+                let _ = stream.shutdown().await;
+                return;
+            }
+        }
+        // Boxed: only a connection that works needs that much room.
+        match Box::pin(drive(&downstream, &port, &mut clock, stream, early)).await {
+            Step::Idle(back, bytes) => (stream, early) = (back, bytes),
+            Step::Upgraded(stream, early) => {
+                if let Some(pending) = downstream.upgrade.take() {
+                    pending.start(&worker, stream, early, counted);
+                }
+                return;
+            }
+            Step::Done => return,
+        }
+    }
+}
+
+/// Waits for the next byte; `false` when the connection should end instead.
+async fn readable<S: Parked>(stream: &S, port: &Port, clock: &mut Sleep) -> bool {
+    let mut closed = pin!(port.closed());
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = stream.poll_readable(cx) {
+            return Poll::Ready(result.is_ok());
+        }
+        if closed.as_mut().poll(cx).is_ready() || Pin::new(&mut *clock).poll(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Gives a connection to hyper until it is idle, upgraded or over.
+async fn drive<S: Parked>(
+    downstream: &Rc<Downstream>,
+    port: &Port,
+    clock: &mut Sleep,
+    stream: S,
+    early: Bytes,
+) -> Step<S> {
+    let flow = Rc::new(Flow::default());
+    // With early bytes a head is under way already: it must end in time, and is not given back a second time.
+    let mut in_head = !early.is_empty();
+    let service = service_fn(|request: Request<Incoming>| serve(Rc::clone(downstream), request));
+    let mut builder = http1::Builder::new();
+    builder.half_close(true).max_buf_size(MAX_BUFFER).header_read_timeout(None);
+    let mut connection = builder.serve_connection(TokioIo::new(Io::new(stream, early, Rc::clone(&flow))), service);
+    let mut closed = pin!(port.closed());
+    let mut waiting = Waiting::Nothing;
+    let end = poll_fn(|cx| {
+        let before = downstream.served.get();
+        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+            if let Err(error) = &result {
+                downstream.connection_failed(error);
+            }
+            return Poll::Ready(if downstream.upgrade.borrow().is_some() { End::Upgraded } else { End::Over });
+        }
+        if downstream.served.get() != before || downstream.active.get() > 0 {
+            in_head = false;
+        }
+        let idle = downstream.active.get() == 0 && flow.is_flushed() && downstream.upgrade.borrow().is_none();
+        if closed.as_mut().poll(cx).is_ready() {
+            downstream.last.set(true);
+            if idle && !in_head {
+                return Poll::Ready(End::Idle);
+            }
+        }
+        let now = match idle {
+            true if in_head => Waiting::Head,
+            true => Waiting::Park,
+            false if flow.is_blocked() => Waiting::Client,
+            false => Waiting::Nothing,
+        };
+        if now != std::mem::replace(&mut waiting, now) || downstream.served.get() != before {
+            clock.reset(now.limit());
+        }
+        if now == Waiting::Nothing || Pin::new(&mut *clock).poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(if now == Waiting::Park { End::Idle } else { End::TooSlow(now) })
+    })
+    .await;
+    match end {
+        End::Over => Step::Done,
+        End::Idle | End::Upgraded => {
+            let parts = connection.into_parts();
+            let (stream, unread) = parts.io.into_inner().into_inner();
+            let early = if unread.is_empty() { parts.read_buf } else { [parts.read_buf, unread].concat().into() };
+            match end {
+                End::Upgraded => Step::Upgraded(stream, early),
+                _ => Step::Idle(stream, early),
+            }
+        }
+        End::TooSlow(waiting) => {
+            downstream.count_refused("none", "timeout");
+            if waiting == Waiting::Head {
+                let (mut stream, _) = connection.into_parts().io.into_inner().into_inner();
+                let _ = stream.write_all(TOO_SLOW).await;
+                let _ = stream.shutdown().await;
+            }
+            Step::Done
+        }
+    }
+}
+
+/// How hyper's part ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Over,
+    Idle,
+    Upgraded,
+    TooSlow(Waiting),
+}
+
+/// What a connection that makes no progress waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// A request is under way, with timers of its own.
+    Nothing,
+    /// To be parked.
+    Park,
+    /// For the rest of a head.
+    Head,
+    /// For the client to read.
+    Client,
+}
+
+impl Waiting {
+    fn limit(self) -> Duration {
+        match self {
+            Self::Park => PARK_AFTER,
+            Self::Head => REQUEST_HEAD,
+            Self::Client => STALLED_WRITE,
+            Self::Nothing => Duration::MAX,
+        }
+    }
+}
