@@ -7,6 +7,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use penstock_model::{Action, BackendTarget, ClusterId, Listener, ListenerId, Route, WeightedBackend};
 use penstock_routing::RouteTable;
+use prometheus::{IntCounter, IntGauge};
 use rustls::ServerConfig;
 
 use crate::cluster::{LiveCluster, LiveEndpoint, Shares};
@@ -18,8 +19,18 @@ pub(crate) struct Live {
     pub(crate) routes: RouteTable<Arc<RouteState>>,
     /// Listeners by identity.
     pub(crate) listeners: HashMap<ListenerId, Arc<ListenerState>, RandomState>,
-    /// Ports whose connections begin with TLS.
-    pub(crate) tls_ports: Vec<u16>,
+    /// Local ports and what is known of them before a byte is read.
+    pub(crate) ports: HashMap<u16, PortFacts, RandomState>,
+}
+
+/// What is known of a connection by its local port alone.
+#[derive(Debug)]
+pub(crate) struct PortFacts {
+    /// Connections begin with TLS.
+    pub(crate) tls: bool,
+    /// `penstock_connections_open` and `_total`, under the first listener of the port.
+    pub(crate) open: IntGauge,
+    pub(crate) accepted: IntCounter,
 }
 
 impl Live {

@@ -108,12 +108,13 @@ enum Progress {
 
 impl Progress {
     fn of(link: &Link, length: BodyLength) -> Self {
-        if link.connection.bytes_sent() == 0 {
-            Self::Nothing
-        } else if length == BodyLength::Empty && !link.connection.anything_received() {
-            Self::Head { reused: link.reused }
-        } else {
+        if length != BodyLength::Empty || link.connection.anything_received() {
+            // A piece of the body may be taken from the client and lost, also when the socket took none of it.
             Self::Beyond
+        } else if link.connection.bytes_sent() == 0 {
+            Self::Nothing
+        } else {
+            Self::Head { reused: link.reused }
         }
     }
 }

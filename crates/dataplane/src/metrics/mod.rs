@@ -104,8 +104,8 @@ impl Metrics {
                 &rule[..2],
                 &LONG_SECONDS,
             )?,
-            connections_open: gauge("connections_open", "Client connections open now.", &["port"])?,
-            connections: counter("connections_total", "Client connections accepted.", &["port"])?,
+            connections_open: gauge("connections_open", "Client connections open now.", &rule[..2])?,
+            connections: counter("connections_total", "Client connections accepted.", &rule[..2])?,
             backend_up: gauge(
                 "backend_up",
                 "1 when an endpoint takes traffic, 0 when its probes fail.",

@@ -6,7 +6,8 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use penstock_model::{Config, ListenerId};
 
-use crate::route_state::{ListenerState, Live, next_number};
+use crate::metrics::Metrics;
+use crate::route_state::{ListenerState, Live, PortFacts, next_number};
 use crate::tls::server_config;
 
 /// Builds the listeners of a configuration from those before.
@@ -40,4 +41,22 @@ pub(super) fn build(config: &Config, before: &Live) -> HashMap<ListenerId, Arc<L
         listeners.insert(listener.id.clone(), Arc::new(state));
     }
     listeners
+}
+
+/// What is known of each local port. Listeners that share one are told apart by host only: its connections count under
+/// the first of them.
+pub(super) fn ports(config: &Config, metrics: &Metrics) -> HashMap<u16, PortFacts, RandomState> {
+    let mut ports: HashMap<u16, PortFacts, RandomState> = HashMap::default();
+    for listener in &config.listeners {
+        ports.entry(listener.bind_port).or_insert_with(|| {
+            let gateway = listener.id.gateway.to_string();
+            let labels = [&*gateway, &*listener.id.name];
+            PortFacts {
+                tls: listener.tls.is_some(),
+                open: metrics.connections_open.with_label_values(&labels),
+                accepted: metrics.connections.with_label_values(&labels),
+            }
+        });
+    }
+    ports
 }

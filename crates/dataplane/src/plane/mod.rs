@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_model::{Config, EndpointUpdate, Observed};
+use penstock_model::{Config, EndpointUpdate, ListenerId, Observed};
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
 
@@ -76,6 +76,7 @@ pub struct DataPlane {
     observed: watch::Receiver<Arc<Observed>>,
     view: watch::Receiver<View>,
     totals: Arc<Totals>,
+    metrics: Metrics,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -111,12 +112,12 @@ impl DataPlane {
         let (orders, order_receiver) = mpsc::unbounded_channel();
         let (observed_sender, observed) = watch::channel(Arc::default());
         let (view_sender, view) = watch::channel(View::default());
-        let options = options.clone();
+        let (options, families) = (options.clone(), metrics.clone());
         threads.push(spawn("plane".into(), move || async move {
             let publish = task::Publish { observed: observed_sender, view: view_sender };
             task::Plane::new(options, metrics, live, workers, publish).run(inputs, order_receiver).await;
         })?);
-        Ok(Self { orders, observed, view, totals, threads })
+        Ok(Self { orders, observed, view, totals, metrics: families, threads })
     }
 
     /// Ports and health, each time they change. `generation` is 0 until the first configuration is served.
@@ -132,6 +133,12 @@ impl DataPlane {
     /// Client connections, tunnels included.
     pub fn totals(&self) -> Arc<Totals> {
         Arc::clone(&self.totals)
+    }
+
+    /// Client connections of a listener that are open; listeners that share a port count under the first of them.
+    pub fn connections(&self, listener: &ListenerId) -> i64 {
+        let labels = [&*listener.gateway.to_string(), &*listener.name];
+        self.metrics.connections_open.get_metric_with_label_values(&labels).map_or(0, |gauge| gauge.get())
     }
 
     /// Accepts no more; every answer is the last one of its connection.

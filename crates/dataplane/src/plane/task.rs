@@ -141,14 +141,7 @@ impl Plane {
             Arc::new(RouteState::new(route, |id| clusters.get(id).cloned()))
         });
         let listeners = listeners::build(&config, &before);
-        let mut tls_ports: Vec<u16> = config
-            .listeners
-            .iter()
-            .filter(|listener| listener.tls.is_some())
-            .map(|listener| listener.bind_port)
-            .collect();
-        tls_ports.sort_unstable();
-        tls_ports.dedup();
+        let ports = listeners::ports(&config, &self.metrics);
         self.observe_stage("compile", started);
         let gone: Vec<u64> = before
             .listeners
@@ -157,7 +150,7 @@ impl Plane {
             .map(|listener| listener.number)
             .collect();
         let sockets = self.bind(&config);
-        self.old.push(self.live.swap(Arc::new(Live { routes, listeners, tls_ports })));
+        self.old.push(self.live.swap(Arc::new(Live { routes, listeners, ports })));
         drop(before);
         for (port, sockets) in sockets {
             for (worker, socket) in self.workers.iter().zip(sockets) {

@@ -25,6 +25,14 @@ pub(crate) struct Counted {
     open: IntGauge,
 }
 
+impl Counted {
+    fn new(worker: &Rc<Worker>, open: IntGauge) -> Self {
+        worker.totals.opened();
+        open.inc();
+        Self { worker: Rc::clone(worker), open }
+    }
+}
+
 impl Drop for Counted {
     fn drop(&mut self) {
         self.worker.totals.closed();
@@ -35,11 +43,7 @@ impl Drop for Counted {
 /// Accepts until the port closes and nothing is queued any more: what is left in the queue of a closed SO_REUSEPORT
 /// socket would be reset by the kernel.
 pub(super) async fn accept(worker: Rc<Worker>, port: Rc<Port>, socket: TcpListener) {
-    let label = port.number.to_string();
-    let families = worker.metrics.families();
-    let accepted = families.connections.with_label_values(&[&label]);
-    let open = families.connections_open.with_label_values(&[&label]);
-    let refused = families.refused.with_label_values(&["none", "limit"]);
+    let refused = worker.metrics.families().refused.with_label_values(&["none", "limit"]);
     let mut closed = pin!(port.closed());
     loop {
         let next = poll_fn(|cx| match socket.poll_accept(cx) {
@@ -48,13 +52,7 @@ pub(super) async fn accept(worker: Rc<Worker>, port: Rc<Port>, socket: TcpListen
         });
         let Some(result) = next.await else { return };
         match result {
-            Ok((stream, peer)) => {
-                accepted.inc();
-                open.inc();
-                worker.totals.opened();
-                let counted = Counted { worker: Rc::clone(&worker), open: open.clone() };
-                begin(&worker, &port, stream, peer, counted);
-            }
+            Ok((stream, peer)) => begin(&worker, &port, stream, peer),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 // No descriptors or no memory: the kernel keeps the rest queued meanwhile.
@@ -72,12 +70,17 @@ pub(super) async fn accept(worker: Rc<Worker>, port: Rc<Port>, socket: TcpListen
     }
 }
 
-fn begin(worker: &Rc<Worker>, port: &Rc<Port>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
+fn begin(worker: &Rc<Worker>, port: &Rc<Port>, stream: TcpStream, peer: SocketAddr) {
+    let live = worker.live();
+    // A port without listeners is about to close: nobody is left to answer.
+    let Some(facts) = live.ports.get(&port.number) else { return };
     configure(&stream);
+    facts.accepted.inc();
+    let counted = Counted::new(worker, facts.open.clone());
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let (worker, port) = (Rc::clone(worker), Rc::clone(port));
-    if worker.live().tls_ports.contains(&port.number) {
-        tokio::task::spawn_local(async move { serve::tls(worker, port, stream, peer, counted).await });
+    if facts.tls {
+        tokio::task::spawn_local(serve::tls(worker, port, stream, peer, counted));
     } else {
         tokio::task::spawn_local(serve::connection(worker, port, stream, peer, None, counted));
     }
