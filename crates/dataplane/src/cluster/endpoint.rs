@@ -1,5 +1,6 @@
 //! An endpoint that lives: what all workers share about it. Connections are not here, they belong to workers.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -63,6 +64,11 @@ impl LiveEndpoint {
             requests: AtomicU32::new(0),
             websockets: AtomicU32::new(0),
         }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.address
     }
 
     /// What the probes say.

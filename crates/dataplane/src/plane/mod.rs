@@ -10,7 +10,7 @@ mod sockets;
 mod task;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use penstock_model::{Config, EndpointUpdate, ListenerId, Observed};
@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use crate::access_log::{AccessLog, WorkerLog};
 use crate::cluster::LiveCluster;
 use crate::metrics::{LocalMetrics, Metrics};
-use crate::worker::{Command, Totals, Worker};
+use crate::worker::{Command, Limits, Totals, Worker};
 
 /// What the process decides.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct Options {
     pub access_log: Option<AccessLog>,
     /// Duration histograms carry the rule.
     pub metrics_per_rule: bool,
+    /// Gives memory of the calling thread back to the system: called by a worker some time after connections became idle.
+    pub collect: fn(),
 }
 
 /// What comes in.
@@ -77,7 +79,7 @@ pub struct DataPlane {
     view: watch::Receiver<View>,
     totals: Arc<Totals>,
     metrics: Metrics,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
 /// Clusters and listeners as they are, for `/status`.
@@ -102,11 +104,14 @@ impl DataPlane {
             workers.push(sender);
             let (live, metrics, totals) = (Arc::clone(&live), metrics.clone(), Arc::clone(&totals));
             let log = options.access_log.clone();
+            let collect = options.collect;
             let max_connections = (options.open_files / 10 * 9 / 2).max(16);
             threads.push(spawn(format!("worker-{number}"), move || async move {
                 let lost = metrics.access_log_lost.with_label_values::<&str>(&[]);
                 let log = WorkerLog::new(log.as_ref(), lost);
-                Worker::new(live, LocalMetrics::new(metrics), log, totals, max_connections).run(receiver).await;
+                Worker::new(live, LocalMetrics::new(metrics), log, totals, Limits { max_connections, collect })
+                    .run(receiver)
+                    .await;
             })?);
         }
         let (orders, order_receiver) = mpsc::unbounded_channel();
@@ -117,7 +122,7 @@ impl DataPlane {
             let publish = task::Publish { observed: observed_sender, view: view_sender };
             task::Plane::new(options, metrics, live, workers, publish).run(inputs, order_receiver).await;
         })?);
-        Ok(Self { orders, observed, view, totals, metrics: families, threads })
+        Ok(Self { orders, observed, view, totals, metrics: families, threads: Mutex::new(threads) })
     }
 
     /// Ports and health, each time they change. `generation` is 0 until the first configuration is served.
@@ -152,9 +157,10 @@ impl DataPlane {
     }
 
     /// Ends every thread and waits for it.
-    pub fn stop(self) {
+    pub fn stop(&self) {
         let _ = self.orders.send(Order::Stop);
-        for thread in self.threads {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
             // A thread that panicked has said so already.
             let _ = thread.join();
         }

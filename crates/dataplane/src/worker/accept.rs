@@ -61,9 +61,9 @@ pub(super) async fn accept(worker: Rc<Worker>, port: Rc<Port>, socket: TcpListen
                 timer::sleep(PAUSE).await;
             }
         }
-        if worker.totals.connections() >= worker.max_connections {
+        if worker.totals.connections() >= worker.limits.max_connections {
             refused.inc();
-            while worker.totals.connections() >= worker.max_connections && !port.is_closing() {
+            while worker.totals.connections() >= worker.limits.max_connections && !port.is_closing() {
                 timer::sleep(PAUSE).await;
             }
         }

@@ -32,6 +32,9 @@ use crate::upstream::Pool;
 pub(crate) use accept::Counted;
 use ports::Port;
 
+/// Between connections becoming idle and their memory going back.
+const COLLECT: Duration = Duration::from_secs(1);
+
 /// What the plane tells a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -72,6 +75,15 @@ pub struct Totals {
     gone: Notify,
 }
 
+/// What a worker may use, and how it gives back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Connections beyond this number, over all workers, wait in the kernel's queue.
+    pub(crate) max_connections: usize,
+    /// Gives memory of the calling thread back.
+    pub(crate) collect: fn(),
+}
+
 /// What a worker's tasks share.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -81,8 +93,8 @@ pub(crate) struct Worker {
     pub(crate) metrics: LocalMetrics,
     pub(crate) log: WorkerLog,
     pub(crate) totals: Arc<Totals>,
-    /// Connections beyond this number wait in the kernel's queue.
-    pub(crate) max_connections: usize,
+    pub(crate) limits: Limits,
+    collecting: Cell<bool>,
     ports: RefCell<HashMap<u16, Rc<Port>, RandomState>>,
     /// Drains under way, by the number of the endpoint.
     departing: RefCell<HashMap<u64, tokio::task::JoinHandle<()>, RandomState>>,
@@ -97,7 +109,7 @@ impl Worker {
         metrics: LocalMetrics,
         log: WorkerLog,
         totals: Arc<Totals>,
-        max_connections: usize,
+        limits: Limits,
     ) -> Rc<Self> {
         Rc::new(Self {
             live: RefCell::new(Cache::new(live)),
@@ -106,7 +118,8 @@ impl Worker {
             metrics,
             log,
             totals,
-            max_connections,
+            limits,
+            collecting: Cell::new(false),
             ports: RefCell::default(),
             departing: RefCell::default(),
             closing: RefCell::default(),
@@ -127,6 +140,19 @@ impl Worker {
         let mut id = String::with_capacity(32);
         let _ = write!(id, "{:016x}{count:016x}", self.request_seed);
         id
+    }
+
+    /// Connections have become idle: what they used goes back to the system soon.
+    pub(crate) fn collect_later(self: &Rc<Self>) {
+        if self.collecting.replace(true) {
+            return;
+        }
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            timer::sleep(COLLECT).await;
+            worker.collecting.set(false);
+            (worker.limits.collect)();
+        });
     }
 
     /// Does what the plane says until it says stop.

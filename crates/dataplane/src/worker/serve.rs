@@ -114,7 +114,10 @@ pub(super) async fn connection<S: Parked>(
         }
         // Boxed: only a connection that works needs that much room.
         match Box::pin(drive(&downstream, &port, &mut clock, stream, early)).await {
-            Step::Idle(back, bytes) => (stream, early) = (back, bytes),
+            Step::Idle(back, bytes) => {
+                worker.collect_later();
+                (stream, early) = (back, bytes);
+            }
             Step::Upgraded(stream, early) => {
                 if let Some(pending) = downstream.upgrade.take() {
                     pending.start(&worker, stream, early, counted);
