@@ -1,0 +1,141 @@
+//! Watching a folder: events of the system, collected for a moment, and a slow look in case one was lost.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use penstock_api::reasons::{ConditionType, RuleReason};
+use penstock_api::schema::CheckerError;
+use penstock_model::Problem;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::file_ref;
+use super::load::{Files, Loaded};
+use crate::store::{Change, Kind, Object, Scope};
+
+/// Every kind comes from the folder.
+pub(crate) const KINDS: [Kind; 9] = [
+    Kind::Gateway,
+    Kind::Rule,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Secret,
+    Kind::ConfigMap,
+    Kind::Pod,
+    Kind::Namespace,
+    Kind::Grant,
+];
+
+/// A file that is being written settles meanwhile.
+const QUIET: Duration = Duration::from_millis(20);
+/// A folder that never settles is read all the same.
+const LONGEST: Duration = Duration::from_millis(500);
+/// Events can be lost, and some file systems have none.
+const RESCAN: Duration = Duration::from_secs(5);
+
+/// Keeps the store up to date until it is gone.
+pub(crate) async fn watch(folder: PathBuf, changes: mpsc::UnboundedSender<Vec<Change>>) -> Result<(), CheckerError> {
+    let mut files = Files::new()?;
+    let events = Arc::new(Notify::new());
+    let mut watcher = None;
+    // The first time, and after a failure, everything is said.
+    let mut all = true;
+    while !changes.is_closed() {
+        // First watch, then read: a change in between is seen by one of them.
+        if !watcher.as_ref().is_some_and(|watcher: &Watching| watcher.is_of(&folder)) {
+            watcher = Watching::start(&folder, &events);
+        }
+        let path = folder.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let loaded = files.refresh(&path, all);
+            (files, loaded)
+        });
+        let Ok((back, loaded)) = read.await else { return Ok(()) };
+        files = back;
+        all = loaded.is_err();
+        match loaded {
+            Ok(Some(loaded)) => drop(changes.send(batch(loaded))),
+            Ok(None) => {}
+            Err(error) => {
+                let message = format!("cannot be read: {error}; what it said last stays in force");
+                tracing::debug!(folder = %folder.display(), "{message}");
+                drop(changes.send(vec![Change::Problems(vec![folder_problem(&folder, message)])]));
+            }
+        }
+        settle(&events).await;
+    }
+    Ok(())
+}
+
+/// Waits for an event and for the quiet after it, or for the next slow look.
+async fn settle(events: &Notify) {
+    if timeout(RESCAN, events.notified()).await.is_ok() {
+        let end = Instant::now() + LONGEST;
+        while timeout_at(end.min(Instant::now() + QUIET), events.notified()).await.is_ok() && Instant::now() < end {}
+    }
+}
+
+fn batch(loaded: Loaded) -> Vec<Change> {
+    let mut lists: Vec<Vec<Object>> = KINDS.iter().map(|_| Vec::new()).collect();
+    for object in loaded.objects {
+        let kind = object.id().kind;
+        if let Some(list) = KINDS.iter().position(|other| *other == kind).and_then(|at| lists.get_mut(at)) {
+            list.push(object);
+        }
+    }
+    let replace =
+        |(kind, objects)| Change::Replace { scope: Scope { kind, namespace: None }, objects, broken: Vec::new() };
+    let mut changes: Vec<_> = KINDS.into_iter().zip(lists).map(replace).collect();
+    changes.push(Change::Problems(loaded.problems.into_iter().map(super::FileProblem::into_problem).collect()));
+    changes
+}
+
+fn folder_problem(folder: &Path, message: String) -> Problem {
+    let condition = ConditionType::Accepted.as_str();
+    Problem { object: file_ref(folder), condition, reason: RuleReason::InvalidValue.as_str(), message }
+}
+
+/// A watcher and the folder that it really watches.
+struct Watching {
+    _watcher: RecommendedWatcher,
+    real: Option<(u64, u64)>,
+}
+
+impl Watching {
+    fn start(folder: &Path, events: &Arc<Notify>) -> Option<Self> {
+        let notify = events.clone();
+        let seen = move |event: notify::Result<Event>| {
+            // Reading is no change; our own reading would go round in circles.
+            let read =
+                |kind| matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write));
+            if !event.is_ok_and(|event| read(event.kind)) {
+                notify.notify_one();
+            }
+        };
+        let start = || {
+            let mut watcher = notify::recommended_watcher(seen)?;
+            watcher.watch(folder, RecursiveMode::Recursive)?;
+            Ok::<_, notify::Error>(watcher)
+        };
+        match start() {
+            Ok(watcher) => Some(Self { _watcher: watcher, real: identity(folder) }),
+            Err(error) => {
+                tracing::debug!(folder = %folder.display(), %error, "no events; looking every {RESCAN:?}");
+                None
+            }
+        }
+    }
+
+    /// Whether the folder is still the one that is watched.
+    fn is_of(&self, folder: &Path) -> bool {
+        self.real.is_some() && identity(folder) == self.real
+    }
+}
+
+fn identity(folder: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}

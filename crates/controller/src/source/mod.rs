@@ -1,0 +1,3 @@
+//! Where objects come from: an API server, or a folder of manifests. Both tell the store the same way.
+
+pub mod folder;

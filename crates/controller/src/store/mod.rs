@@ -1,0 +1,218 @@
+//! The store: one task owns the objects, translates them and publishes what comes of it.
+//!
+//! Changes only mark it dirty. What is translated is an immutable snapshot, on another thread, so that endpoints go on
+//! flowing meanwhile. Nothing is published before every list is in and every reference was looked up.
+
+mod change;
+mod debounce;
+mod objects;
+mod publish;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use penstock_translate::{Outcome, Wants};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+pub use change::{Change, Id, Kind, Object, Scope, key};
+pub use debounce::Delays;
+
+use crate::frontend::Frontend;
+use crate::outputs::Outputs;
+use debounce::Debounce;
+pub use objects::snapshot;
+use objects::{Effect, Objects};
+pub(crate) use publish::Publisher;
+
+/// Routes: at once, and in a burst at least every 100 ms.
+const ROUTES: Delays = Delays { quiet: Duration::from_millis(10), max: Duration::from_millis(100), leading: true };
+/// Statuses that change with endpoints (`NoEndpoints`): the endpoints themselves are long there.
+const STATUSES: Delays = Delays { quiet: Duration::from_millis(200), max: Duration::from_secs(1), leading: false };
+/// How long a configuration waits for what its new references lead to, once there is one in force.
+const HOLD: Duration = Duration::from_secs(1);
+
+/// What a store needs to know about its source.
+pub(crate) struct Plan {
+    /// Lists that must be in before anything is published.
+    pub(crate) lists: Vec<Scope>,
+    /// Whether references are looked up one by one; else the lists have everything.
+    pub(crate) references: bool,
+    /// Whether the local ports of the gateways' own Services must be known first.
+    pub(crate) local_ports: bool,
+}
+
+/// The task, before it runs.
+pub(crate) struct Store<F> {
+    plan: Plan,
+    changes: mpsc::UnboundedReceiver<Vec<Change>>,
+    wants: watch::Sender<Wants>,
+    publisher: Publisher,
+    objects: Objects,
+    routes: Debounce,
+    statuses: Debounce,
+    stage: Stage<F>,
+    held: Option<Held>,
+    published: bool,
+}
+
+/// Where the translation is.
+enum Stage<F> {
+    Idle(F),
+    Running(JoinHandle<(F, Outcome)>),
+    /// Only between two steps.
+    Moving,
+}
+
+/// A translation that waits for its references.
+struct Held {
+    outcome: Outcome,
+    until: Option<Instant>,
+}
+
+/// How to reach a store.
+pub(crate) struct Handles {
+    pub(crate) changes: mpsc::UnboundedSender<Vec<Change>>,
+    pub(crate) wants: watch::Receiver<Wants>,
+    pub(crate) outputs: Outputs,
+}
+
+impl<F: Frontend> Store<F> {
+    pub(crate) fn new(plan: Plan, frontend: F) -> (Self, Handles) {
+        let (sender, changes) = mpsc::unbounded_channel();
+        let (wants, wanted) = watch::channel(Wants::default());
+        let (publisher, outputs) = Publisher::new(frontend.endpoints());
+        let store = Self {
+            plan,
+            changes,
+            wants,
+            publisher,
+            objects: Objects::default(),
+            routes: Debounce::new(ROUTES),
+            statuses: Debounce::new(STATUSES),
+            stage: Stage::Idle(frontend),
+            held: None,
+            published: false,
+        };
+        (store, Handles { changes: sender, wants: wanted, outputs })
+    }
+
+    /// For the leader election, which writes `leader` into the state.
+    pub(crate) fn state(&self) -> std::sync::Arc<watch::Sender<std::sync::Arc<crate::State>>> {
+        self.publisher.state()
+    }
+
+    /// Runs until no source is left.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let due = self.due();
+            tokio::select! {
+                batch = self.changes.recv() => match batch {
+                    Some(batch) => self.take(batch),
+                    None => return,
+                },
+                (frontend, outcome) = finished(&mut self.stage) => {
+                    self.stage = Stage::Idle(frontend);
+                    self.consider(outcome);
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.act(),
+            }
+        }
+    }
+
+    fn take(&mut self, batch: Vec<Change>) {
+        let mut effect = Effect::default();
+        for change in batch {
+            self.objects.apply(change, &mut effect);
+        }
+        if !effect.endpoints.is_empty() {
+            self.publisher.endpoints(&effect.endpoints, &self.objects.snapshot);
+            self.statuses.mark(Instant::now());
+        }
+        if effect.routes {
+            self.routes.mark(Instant::now());
+        }
+    }
+
+    /// When there is something to do besides taking changes.
+    fn due(&self) -> Option<Instant> {
+        let translation = match self.stage {
+            Stage::Idle(_) if self.complete() => self.routes.due().into_iter().chain(self.statuses.due()).min(),
+            _ => None,
+        };
+        translation.into_iter().chain(self.held.as_ref().and_then(|held| held.until)).min()
+    }
+
+    fn act(&mut self) {
+        let now = Instant::now();
+        if self.held.as_ref().and_then(|held| held.until).is_some_and(|until| until <= now)
+            && let Some(held) = self.held.take()
+        {
+            self.publish(held.outcome);
+        }
+        let due = |debounce: &Debounce| debounce.due().is_some_and(|due| due <= now);
+        if (due(&self.routes) || due(&self.statuses)) && self.complete() {
+            self.stage = match std::mem::replace(&mut self.stage, Stage::Moving) {
+                Stage::Idle(mut frontend) => {
+                    self.routes.clear();
+                    self.statuses.clear();
+                    let snapshot = self.objects.snapshot.clone();
+                    Stage::Running(tokio::task::spawn_blocking(move || {
+                        let outcome = frontend.translate(&snapshot);
+                        (frontend, outcome)
+                    }))
+                }
+                running => running,
+            };
+        }
+    }
+
+    /// Whether everything that is watched was read once.
+    fn complete(&self) -> bool {
+        self.plan.lists.iter().all(|scope| self.objects.has_list(scope))
+            && (!self.plan.local_ports || self.objects.snapshot.local_ports.is_some())
+    }
+
+    /// Publishes a translation, or holds it until its references were looked up.
+    fn consider(&mut self, outcome: Outcome) {
+        if self.plan.references {
+            self.wants.send_if_modified(|wants| {
+                let differs = *wants != outcome.wants;
+                if differs {
+                    wants.clone_from(&outcome.wants);
+                }
+                differs
+            });
+            if !self.objects.answers(&outcome.wants) {
+                let until = match self.held.take() {
+                    Some(held) => held.until,
+                    None => self.published.then(|| Instant::now() + HOLD),
+                };
+                self.held = Some(Held { outcome, until });
+                return;
+            }
+        }
+        self.held = None;
+        self.publish(outcome);
+    }
+
+    fn publish(&mut self, outcome: Outcome) {
+        self.published = true;
+        self.publisher.publish(outcome, &self.objects.snapshot, self.objects.problems());
+    }
+}
+
+/// The end of a running translation.
+async fn finished<F>(stage: &mut Stage<F>) -> (F, Outcome) {
+    match stage {
+        Stage::Running(task) => match task.await {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is shutting down.
+            Err(_) => std::future::pending().await,
+        },
+        _ => std::future::pending().await,
+    }
+}

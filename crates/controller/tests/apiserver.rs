@@ -1,0 +1,1 @@
+//! The controller against a real API server: only with `--features apiserver-tests`, because it needs the binaries of a cluster.
