@@ -43,7 +43,10 @@ pub struct Host<'a>(&'a str);
 impl<'a> Host<'a> {
     /// Parses a `Host` header or an authority: `name`, `name:port`, `[v6]`, `[v6]:port`.
     pub fn parse(authority: &'a str) -> Result<Self, HostError> {
-        let bad_port = |port: &str| !port.is_empty() && port.parse::<u16>().is_err();
+        // Digits are asked for, because `u16` takes a plus sign, too.
+        let bad_port = |port: &str| {
+            !port.is_empty() && (port.parse::<u16>().is_err() || !port.bytes().all(|byte| byte.is_ascii_digit()))
+        };
         if let Some(rest) = authority.strip_prefix('[') {
             let (inside, after) = rest.split_once(']').ok_or_else(|| HostError::BadPort(authority.into()))?;
             if inside.parse::<std::net::Ipv6Addr>().is_err() {
@@ -170,8 +173,11 @@ fn at_least_one(glob: &str, suffix: &str) -> bool {
 
 impl Ord for HostPattern {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        // Of two wildcards of one length the one in front of everything else fits better.
+        let glob = |p: &Self| Reverse(matches!(p, Self::Glob(_)));
         let text = |p: &Self| Reverse(p.to_string());
-        self.specificity().cmp(&other.specificity()).then_with(|| text(self).cmp(&text(other)))
+        let last = || glob(self).cmp(&glob(other)).then_with(|| text(self).cmp(&text(other)));
+        self.specificity().cmp(&other.specificity()).then_with(last)
     }
 }
 
@@ -217,3 +223,6 @@ fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
     }
     glob[g..].iter().all(|&c| c == b'*')
 }
+
+#[cfg(test)]
+mod tests;
