@@ -69,25 +69,34 @@ pub fn normalize(path: &str) -> Result<Normalized<'_>, PathError> {
 
 /// Unescapes unreserved characters (RFC 3986 2.3) and writes the other escapes in upper case.
 fn unescape(path: &str) -> Result<Cow<'_, str>, PathError> {
-    let Some(first) = path.find('%') else { return Ok(Cow::Borrowed(path)) };
-    let mut out = String::with_capacity(path.len());
-    out.push_str(&path[..first]);
-    let mut rest = &path[first..];
-    while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
-        let digits = rest.as_bytes().get(at + 1..at + 3).ok_or(PathError::BadEscape)?;
+    let mut out = String::new();
+    // `path[..copied]` is in `out`; `path[..at]` has been looked at.
+    let (mut copied, mut at) = (0, 0);
+    while let Some(found) = path[at..].find('%') {
+        let escape = at + found;
+        at = escape + 3;
+        let digits = path.as_bytes().get(escape + 1..at).ok_or(PathError::BadEscape)?;
         let byte = hex(digits[0]).zip(hex(digits[1])).map(|(high, low)| high << 4 | low).ok_or(PathError::BadEscape)?;
-        match byte {
-            0 => return Err(PathError::Control),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => {
-                out.push('%');
-                out.extend(digits.iter().map(|d| char::from(d.to_ascii_uppercase())));
-            }
+        let unreserved = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        if byte == 0 {
+            return Err(PathError::Control);
         }
-        rest = &rest[at + 3..];
+        if !unreserved && !digits.iter().any(u8::is_ascii_lowercase) {
+            continue;
+        }
+        out.push_str(&path[copied..escape]);
+        copied = at;
+        if unreserved {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.extend(digits.iter().map(|digit| char::from(digit.to_ascii_uppercase())));
+        }
     }
-    out.push_str(rest);
+    if copied == 0 {
+        return Ok(Cow::Borrowed(path));
+    }
+    out.push_str(&path[copied..]);
     Ok(Cow::Owned(out))
 }
 
@@ -131,3 +140,6 @@ fn remove_dot_segments(path: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;
