@@ -39,6 +39,8 @@ pub struct Pattern(Arc<regex::Regex>);
 impl Pattern {
     /// Compiles an expression; it is anchored at both ends.
     pub fn parse(source: &str) -> Result<Self, regex::Error> {
+        // By itself first: `a)|(?:b` is no expression, but between the anchors it would get past them.
+        regex::Regex::new(source)?;
         regex::Regex::new(&format!("^(?:{source})$")).map(|regex| Self(Arc::new(regex)))
     }
 
@@ -101,3 +103,6 @@ impl std::fmt::Display for PathMatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
