@@ -147,3 +147,6 @@ pub struct Limits {
     /// Requests that wait for a connection; beyond: 503.
     pub max_pending: Option<u32>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,3 +104,6 @@ impl ClientAddress {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
 }
+
+#[cfg(test)]
+mod tests;
