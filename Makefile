@@ -1,0 +1,118 @@
+# Everything that is done with this repository, from a machine with git, curl and make. Each target sets up what it needs
+# or says the one command that does. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+# Where rustup puts cargo; a fresh installation is not in the shell's PATH yet.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+SETUP := scripts/setup.sh
+CARGO := cargo
+# The tests that start an API server, on top of those that need nothing.
+APISERVER := penstock-controller/apiserver-tests,penstock-testkit/cluster
+# Seconds that `make fuzz` gives to each target.
+SECONDS_EACH ?= 60
+# For `make e2e`: local brings up a cluster of its own; otherwise KUBECONFIG says which.
+CLUSTER ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Serve a web page and a chat behind a gateway on this machine
+	@$(SETUP) rust cc
+	@$(CARGO) run --locked -p penstock -- demo
+
+.PHONY: build
+build: ## Build target/release/penstock
+	@$(SETUP) rust cc
+	$(CARGO) build --locked --release -p penstock
+
+.PHONY: check
+check: check-rust check-crds check-links check-charts ## Formatting, lints, generated files, what links what: everything but tests
+
+.PHONY: check-rust
+check-rust:
+	@$(SETUP) rust cc
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+
+.PHONY: check-crds
+check-crds:
+	@$(SETUP) rust cc
+	@rm -rf target/crds
+	$(CARGO) run --locked --quiet -p penstock -- crds --dir target/crds
+	@diff -ru crds target/crds || { echo "crds/ differs from the types: run make crds and commit the result" >&2; exit 1; }
+	charts/sync-crds.sh --check
+
+.PHONY: check-links
+check-links:
+	@$(SETUP) rust cc
+	scripts/check-links.sh
+	@if cargo deny --version >/dev/null 2>&1; then \
+	  echo "cargo deny check bans licenses sources"; cargo deny check bans licenses sources; \
+	else echo "not asked: cargo-deny is not installed (cargo install --locked cargo-deny); scripts/check-links.sh has checked the links"; fi
+
+.PHONY: check-charts
+check-charts:
+	@PATH=$${CLUSTER_BIN:-$${XDG_CACHE_HOME:-$$HOME/.cache}/penstock-cluster/bin}:$$PATH; \
+	if command -v helm >/dev/null; then echo "charts/render.sh --check"; charts/render.sh --check; \
+	else echo "not asked: helm is not installed (tests/cluster/cluster build); make charts tests the charts"; fi
+
+.PHONY: test
+test: test-local test-apiserver ## All tests but end-to-end: first those that need nothing, then those with an API server
+
+.PHONY: test-local
+test-local: ## Unit, golden and process tests; they need nothing
+	@$(SETUP) rust cc
+	@echo "== tests that need nothing"
+	$(CARGO) test --locked --workspace
+
+.PHONY: test-apiserver
+test-apiserver: ## Tests with etcd and a real API server; no root
+	@$(SETUP) rust cc openssl
+	@echo "== tests with an API server: its binaries are fetched or built once, which may take minutes"
+	tests/cluster/cluster build --apiserver
+	$(CARGO) test --locked --workspace --features $(APISERVER) --test apiserver
+
+.PHONY: charts
+charts: ## Test the charts; with KUBECONFIG also against that API server
+	@$(SETUP) yaml
+	tests/charts/run.sh $${KUBECONFIG:+--cluster}
+
+.PHONY: e2e
+e2e: ## End-to-end tests in a cluster: CLUSTER=local brings its own (root), else KUBECONFIG
+	@[[ -x tests/e2e/run.sh ]] || { echo "tests/e2e/run.sh is missing: there are no end-to-end tests in this checkout" >&2; exit 1; }
+	@CLUSTER="$(CLUSTER)" scripts/e2e.sh
+
+.PHONY: image
+image: ## Build the image localhost/penstock:dev with this machine's cargo and podman
+	@$(SETUP) rust cc podman
+	tests/cluster/image.sh
+
+.PHONY: bench
+bench: ## Benchmarks: criterion's, then benches/run.sh where it is there
+	@$(SETUP) rust cc
+	@for manifest in crates/*/benches; do crate=$$(basename "$$(dirname "$$manifest")"); \
+	  echo "== $$crate"; $(CARGO) bench --locked -p "penstock-$$crate" --benches; done
+	@if [[ -x benches/run.sh ]]; then benches/run.sh; fi
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for SECONDS_EACH seconds (60)
+	@$(SETUP) rust cc fuzz
+	@for target in fuzz/fuzz_targets/*.rs; do name=$$(basename "$$target" .rs); \
+	  echo "== $$name, $(SECONDS_EACH) s"; cargo +nightly fuzz run "$$name" -- -max_total_time=$(SECONDS_EACH); done
+
+.PHONY: golden
+golden: ## Write the golden files of the translation anew; look at the difference before you commit it
+	@$(SETUP) rust cc
+	UPDATE_GOLDEN=1 $(CARGO) test --locked -p penstock-translate
+
+.PHONY: crds
+crds: ## Generate crds/ and the chart's copy from the types
+	@$(SETUP) rust cc
+	$(CARGO) run --locked --quiet -p penstock -- crds --dir crds
+	charts/sync-crds.sh

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Makes sure that what a target needs is there: scripts/setup.sh NEED...
+#
+#   rust       cargo, rustfmt and clippy; installed with rustup into the home folder when cargo is missing
+#   cc         a C compiler, for mimalloc and aws-lc
+#   openssl    for the certificates of the test cluster
+#   yaml       python3 with PyYAML, for the tests of the charts
+#   podman     for images
+#   node       what a node of the test cluster needs; root
+#   fuzz       a nightly compiler and cargo-fuzz
+#
+# Packages are installed on Debian and Ubuntu by root; anybody else is told the one command.
+set -euo pipefail
+export PATH=$HOME/.cargo/bin:$PATH
+# As in Cargo.toml.
+MSRV=1.92
+
+say() { echo "setup: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+packages=()
+lacks() { command -v "$1" >/dev/null || packages+=("$2"); } # COMMAND PACKAGE
+
+install_packages() {
+  (( ${#packages[@]} > 0 )) || return 0
+  command -v apt-get >/dev/null || die "missing: ${packages[*]} (names of Debian's packages); install them with your system's package manager"
+  [[ $(id -u) == 0 ]] || die "missing: ${packages[*]}. Install them with: sudo apt-get install -y ${packages[*]}"
+  say "installing ${packages[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+}
+
+rust() {
+  if ! command -v cargo >/dev/null; then
+    command -v curl >/dev/null || die "cargo and curl are missing. Install curl with: apt-get install -y curl; or Rust from https://rustup.rs"
+    say "cargo is missing: installing Rust into $HOME/.cargo with rustup"
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --quiet --profile minimal -c clippy -c rustfmt --no-modify-path
+  fi
+  local version; version=$(rustc --version | cut -d' ' -f2)
+  [[ $(printf '%s\n%s\n' "$MSRV" "$version" | sort -V | head -n 1) == "$MSRV" ]] \
+    || die "rustc $version is older than $MSRV. Update it with: rustup update stable"
+  for tool in fmt clippy; do
+    cargo $tool --version >/dev/null 2>&1 || rustup component add clippy rustfmt >&2 \
+      || die "cargo $tool is missing. Install it with: rustup component add clippy rustfmt"
+  done
+}
+
+fuzz() {
+  cargo +nightly --version >/dev/null 2>&1 || die "a nightly compiler is missing. Install it with: rustup toolchain install nightly --profile minimal"
+  cargo fuzz --version >/dev/null 2>&1 || die "cargo-fuzz is missing. Install it with: cargo install --locked cargo-fuzz"
+}
+
+for need in "$@"; do
+  case $need in
+    # Packages first, all in one go.
+    rust | fuzz) ;;
+    cc) command -v cc >/dev/null || packages+=(gcc libc6-dev) ;;
+    openssl) lacks openssl openssl ;;
+    yaml) python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml) ;;
+    podman) lacks podman podman ;;
+    node)
+      PATH=$PATH:/usr/sbin:/sbin
+      [[ $(id -u) == 0 ]] || die "a node of the test cluster needs root"
+      lacks iptables iptables; lacks runc runc; lacks podman podman; lacks ip iproute2; lacks openssl openssl
+      [[ -x /usr/lib/cni/bridge ]] || packages+=(containernetworking-plugins) ;;
+    *) die "no such need: $need" ;;
+  esac
+done
+install_packages
+for need in "$@"; do
+  case $need in rust | fuzz) "$need" ;; esac
+done
