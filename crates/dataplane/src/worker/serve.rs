@@ -32,6 +32,8 @@ use crate::tls;
 const PARK_AFTER: Duration = Duration::from_millis(200);
 /// A parked connection without a new request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// The same once the port closes.
+const LINGER: Duration = Duration::from_secs(2);
 /// From the first byte of a head to its last.
 const REQUEST_HEAD: Duration = Duration::from_secs(60);
 /// A client that does not take what it is sent.
@@ -106,8 +108,8 @@ pub(super) async fn connection<S: Parked>(
     let (mut stream, mut early) = (stream, Bytes::new());
     loop {
         if early.is_empty() {
-            clock.reset(KEEP_ALIVE);
-            if !readable(&stream, &port, &mut clock).await {
+            clock.reset(if downstream.last.get() { LINGER } else { KEEP_ALIVE });
+            if !readable(&stream, &downstream, &port, &mut clock).await {
                 let _ = stream.shutdown().await;
                 return;
             }
@@ -129,17 +131,19 @@ pub(super) async fn connection<S: Parked>(
     }
 }
 
-/// Waits for the next byte; `false` when the connection should end instead.
-async fn readable<S: Parked>(stream: &S, port: &Port, clock: &mut Sleep) -> bool {
+/// Waits for the next byte; `false` when the connection should end instead. When the port closes, a client that is about
+/// to send its next request still gets it answered: that answer then says that it is the last one.
+async fn readable<S: Parked>(stream: &S, downstream: &Downstream, port: &Port, clock: &mut Sleep) -> bool {
     let mut closed = pin!(port.closed());
     poll_fn(|cx| {
         if let Poll::Ready(result) = stream.poll_readable(cx) {
             return Poll::Ready(result.is_ok());
         }
-        if closed.as_mut().poll(cx).is_ready() || Pin::new(&mut *clock).poll(cx).is_ready() {
-            return Poll::Ready(false);
+        if !downstream.last.get() && closed.as_mut().poll(cx).is_ready() {
+            downstream.last.set(true);
+            clock.reset(LINGER);
         }
-        Poll::Pending
+        Pin::new(&mut *clock).poll(cx).map(|()| false)
     })
     .await
 }
@@ -173,11 +177,8 @@ async fn drive<S: Parked>(
             in_head = false;
         }
         let idle = downstream.active.get() == 0 && flow.is_flushed() && downstream.upgrade.borrow().is_none();
-        if closed.as_mut().poll(cx).is_ready() {
+        if !downstream.last.get() && closed.as_mut().poll(cx).is_ready() {
             downstream.last.set(true);
-            if idle && !in_head {
-                return Poll::Ready(End::Idle);
-            }
         }
         let now = match idle {
             true if in_head => Waiting::Head,
