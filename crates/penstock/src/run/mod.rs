@@ -1,0 +1,121 @@
+//! `penstock run`: the parts of a serving process, started in order and stopped in order.
+//!
+//! Controller → configuration → data plane → what it observed → statuses. The admin server comes first, so that probes of
+//! a starting Pod get an answer, and leaves last, so that metrics answer while everything else drains.
+
+mod allocator;
+mod report;
+mod source;
+mod status;
+mod translation;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use penstock_dataplane::{AccessLog, DataPlane, Inputs, Options};
+use penstock_runtime::drain::{self, WhileAccepting};
+use penstock_runtime::{
+    AdminServer, Exit, Phase, Readiness, Sources, build_info, limits, register_process_metrics, signals, telemetry,
+};
+use prometheus::Registry;
+use tokio::sync::watch;
+
+use crate::args::RunArgs;
+
+/// Serves until a signal, then drains.
+pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    telemetry::init(args.log())?;
+    serve(args).await
+}
+
+/// The same for a process whose log is set up already.
+pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let plan = args.drain_plan()?;
+    let stop = signals::install()?;
+    let open_files = limits::raise_open_files().unwrap_or_else(|error| {
+        tracing::warn!(%error, "fewer connections than there could be");
+        limits::open_files()
+    });
+    let registry = Registry::new();
+    build_info::register(&registry)?;
+    register_process_metrics(&registry)?;
+    let readiness = Readiness::starting("the first complete configuration");
+    let status = status::Status::default();
+    let source = status.clone();
+    let admin = AdminServer::bind(
+        args.admin(),
+        Sources { registry: registry.clone(), readiness: readiness.clone(), status: Arc::new(move || source.json()) },
+    )?;
+
+    let (observed_sender, observed_late) = watch::channel(Arc::default());
+    let mut source = source::start(&args, observed_late).await?;
+    let outputs = source.take_outputs()?;
+    let options = Options {
+        workers: args.worker_count(),
+        bind_address: args.bind_address,
+        open_files: usize::try_from(open_files).unwrap_or(usize::MAX),
+        drain_timeout: args.drain_timeout,
+        drain_spread: args.spread(),
+        access_log: args.logs_access().then(AccessLog::to_stdout).transpose().context("cannot start the access log")?,
+        metrics_per_rule: args.metrics_per_rule,
+        collect: allocator::collect,
+    };
+    let inputs = Inputs { config: outputs.config, endpoints: outputs.endpoints };
+    let plane = Arc::new(DataPlane::start(&options, &registry, inputs)?);
+    status.connect(Arc::clone(&plane), outputs.state.clone());
+    let reporting = tokio::spawn(report::report(registry, outputs.state));
+    let observing = tokio::spawn(observe(plane.observed(), observed_sender, readiness.clone()));
+
+    let while_accepting = if args.standalone() { WhileAccepting::Unready } else { WhileAccepting::StayReady };
+    let (phases, phase) = watch::channel(Phase::Serving);
+    let draining = tokio::spawn(follow(phase, Arc::clone(&plane), source));
+    let totals = plane.totals();
+    let exit = drain::run(plan, stop, &phases, (&readiness, while_accepting), totals.none_left()).await;
+    let left = totals.connections();
+    match exit {
+        Exit::Drained => tracing::info!("drained"),
+        Exit::Deadline | Exit::Forced => tracing::warn!(connections = left, "stopped with connections open"),
+    }
+    reporting.abort();
+    observing.abort();
+    draining.abort();
+    plane.stop();
+    drop(admin);
+    Ok(exit.into())
+}
+
+/// What the data plane says of itself goes to the controller, and decides about readiness.
+async fn observe(
+    mut observed: watch::Receiver<Arc<penstock_model::Observed>>,
+    controller: watch::Sender<Arc<penstock_model::Observed>>,
+    readiness: Readiness,
+) {
+    while observed.changed().await.is_ok() {
+        let now = Arc::clone(&observed.borrow_and_update());
+        if now.generation > 0 {
+            readiness.ready();
+        }
+        controller.send_replace(now);
+    }
+}
+
+/// Does what each phase of the drain asks for.
+async fn follow(mut phase: watch::Receiver<Phase>, plane: Arc<DataPlane>, mut source: source::Source) {
+    while phase.changed().await.is_ok() {
+        let now = *phase.borrow_and_update();
+        match now {
+            Phase::Serving | Phase::Ended => {}
+            // Another replica takes over writing while this one drains.
+            Phase::Accepting(_) => {
+                tracing::info!("stopping: accepting goes on");
+                source.step_down().await;
+            }
+            Phase::Closing(_) => {
+                source.step_down().await;
+                plane.close();
+            }
+            Phase::Spreading(times) => plane.spread_close(times.end.saturating_duration_since(times.spread_from)),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What the controller knows, as metrics and log: each problem once when it comes, once when it goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use penstock_controller::State;
+use penstock_model::Problem;
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use tokio::sync::watch;
+
+struct Gauges {
+    generation: IntGauge,
+    leader: IntGauge,
+    problems: IntGaugeVec,
+}
+
+impl Gauges {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let generation = IntGauge::new("penstock_config_generation", "Configurations published since the start.")?;
+        let leader = IntGauge::new("penstock_leader", "1 while this replica writes statuses.")?;
+        let problems = Opts::new("penstock_config_problems", "Refused inputs now, by kind of the object and reason.");
+        let problems = IntGaugeVec::new(problems, &["kind", "reason"])?;
+        registry.register(Box::new(generation.clone()))?;
+        registry.register(Box::new(leader.clone()))?;
+        registry.register(Box::new(problems.clone()))?;
+        Ok(Self { generation, leader, problems })
+    }
+
+    fn set(&self, state: &State, problems: &BTreeSet<Problem>) {
+        self.generation.set(i64::try_from(state.generation).unwrap_or(i64::MAX));
+        self.leader.set(i64::from(state.leader));
+        let mut counts: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        for problem in problems {
+            *counts.entry((problem.object.kind, problem.reason)).or_default() += 1;
+        }
+        self.problems.reset();
+        for ((kind, reason), count) in counts {
+            self.problems.with_label_values(&[kind, reason]).set(count);
+        }
+    }
+}
+
+/// Follows the controller until it is gone.
+pub(super) async fn report(registry: Registry, mut state: watch::Receiver<Arc<State>>) {
+    let gauges = match Gauges::register(&registry) {
+        Ok(gauges) => gauges,
+        Err(error) => return tracing::error!(%error, "the controller has no metrics"),
+    };
+    let mut known: BTreeSet<Problem> = BTreeSet::new();
+    loop {
+        let now = Arc::clone(&state.borrow_and_update());
+        let problems: BTreeSet<Problem> = now.problems().cloned().collect();
+        for problem in problems.difference(&known) {
+            tracing::warn!(object = %problem.object, condition = problem.condition, reason = problem.reason, "{}", problem.message);
+        }
+        for problem in known.difference(&problems) {
+            tracing::info!(object = %problem.object, reason = problem.reason, "solved");
+        }
+        gauges.set(&now, &problems);
+        known = problems;
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}

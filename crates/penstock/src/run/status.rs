@@ -1,0 +1,81 @@
+//! `/status`: listeners, backends and problems of this process, as JSON.
+
+use std::sync::{Arc, OnceLock};
+
+use penstock_controller::State;
+use penstock_dataplane::DataPlane;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+/// The answer to `/status`; empty lists until the data plane runs.
+#[derive(Clone, Default)]
+pub(super) struct Status(Arc<OnceLock<(Arc<DataPlane>, watch::Receiver<Arc<State>>)>>);
+
+impl Status {
+    /// From now on there is something to tell.
+    pub(super) fn connect(&self, plane: Arc<DataPlane>, state: watch::Receiver<Arc<State>>) {
+        // Only ever called once, by the start.
+        let _ = self.0.set((plane, state));
+    }
+
+    /// The whole of it.
+    pub(super) fn json(&self) -> Value {
+        let Some((plane, state)) = self.0.get() else {
+            return json!({"generation": 0, "listeners": [], "backends": [], "problems": []});
+        };
+        let state = Arc::clone(&state.borrow());
+        let problems = state.problems().map(|problem| {
+            json!({"object": problem.object.to_string(), "reason": problem.reason, "message": problem.message})
+        });
+        json!({
+            "generation": state.generation,
+            "leader": state.leader,
+            "listeners": listeners(plane),
+            "backends": backends(plane),
+            "problems": problems.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn listeners(plane: &DataPlane) -> Vec<Value> {
+    let (view, observed) = (plane.view().borrow().clone(), Arc::clone(&plane.observed().borrow()));
+    let one = |listener: &Arc<penstock_model::Listener>| {
+        let rules: std::collections::BTreeSet<_> = listener.routes.iter().map(|route| &route.rule).collect();
+        let bound = observed.ports.get(&listener.bind_port);
+        json!({
+            "gateway": listener.id.gateway.to_string(),
+            "name": &*listener.id.name,
+            "port": listener.port,
+            "local_port": listener.bind_port,
+            "protocol": if listener.tls.is_some() { "HTTPS" } else { "HTTP" },
+            "hosts": listener.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "rules": rules.len(),
+            "connections": plane.connections(&listener.id),
+            "error": bound.and_then(|bound| bound.as_ref().err()),
+        })
+    };
+    view.config.listeners.iter().map(one).collect()
+}
+
+fn backends(plane: &DataPlane) -> Vec<Value> {
+    let (view, observed) = (plane.view().borrow().clone(), Arc::clone(&plane.observed().borrow()));
+    let mut backends = Vec::new();
+    for cluster in &view.clusters {
+        let (config, reasons) = (cluster.config(), observed.clusters.get(&cluster.id()));
+        for endpoint in cluster.endpoints() {
+            let (active, websockets) = endpoint.active();
+            let seen = reasons.and_then(|all| all.iter().find(|seen| seen.address == endpoint.address()));
+            backends.push(json!({
+                "pool": &*config.pool,
+                "settings": &*config.settings,
+                "address": endpoint.address().to_string(),
+                "health": endpoint.health().as_str(),
+                "reason": seen.map_or("", |seen| &seen.reason),
+                "active": active,
+                "websockets": websockets,
+            }));
+        }
+    }
+    backends.sort_by_key(|backend| (backend["pool"].to_string(), backend["address"].to_string()));
+    backends
+}
