@@ -1,0 +1,126 @@
+//! The load: closed loops of keep-alive requests and of WebSocket messages, and what is counted of them.
+
+pub(crate) mod http;
+pub(crate) mod ws;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::sys::Tree;
+
+/// What the connections of one loop count together.
+#[derive(Default)]
+pub(crate) struct Tally {
+    done: Cell<u64>,
+    bytes: Cell<u64>,
+    failed: Cell<u64>,
+    measuring: Cell<bool>,
+    stop: Cell<bool>,
+    latencies: RefCell<Vec<u32>>,
+}
+
+/// One measurement of a closed loop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// CPU time of the proxy per operation, in microseconds.
+    pub(crate) cpu_us: f64,
+    /// CPU time of the proxy per GB (10^9 bytes) of bodies, in milliseconds.
+    pub(crate) cpu_ms_per_gb: f64,
+    /// Operations a second.
+    pub(crate) rate: f64,
+    /// Half of the operations took at most so many microseconds.
+    pub(crate) p50_us: f64,
+    /// 99 of 100 operations took at most so many microseconds.
+    pub(crate) p99_us: f64,
+    /// How much of its core the proxy used.
+    pub(crate) core: f64,
+}
+
+/// Connections that each do one operation after the other until [`ClosedLoop::end`].
+pub(crate) struct ClosedLoop {
+    tally: Rc<Tally>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl ClosedLoop {
+    /// Makes `count` connections with `connect`; each then runs what `step` makes of it. A step gives the bytes of its body.
+    pub(crate) async fn start<C, Connect, Connecting>(count: usize, mut connect: Connect) -> Result<Self>
+    where
+        C: Step + 'static,
+        Connect: FnMut(usize) -> Connecting,
+        Connecting: Future<Output = Result<C>>,
+    {
+        let tally = Rc::new(Tally::default());
+        let mut tasks = Vec::with_capacity(count);
+        for index in 0..count {
+            let connection = connect(index).await?;
+            tasks.push(tokio::task::spawn_local(run(connection, tally.clone())));
+        }
+        Ok(Self { tally, tasks })
+    }
+
+    /// Warms up, then measures for `time`.
+    pub(crate) async fn measure(&self, proxy: Tree, warm_up: Duration, time: Duration) -> Result<Sample> {
+        let tally = &self.tally;
+        tokio::time::sleep(warm_up).await;
+        tally.measuring.set(true);
+        let (cpu, done, bytes, start) = (proxy.cpu(), tally.done.get(), tally.bytes.get(), Instant::now());
+        tokio::time::sleep(time).await;
+        let (cpu, done, bytes) = (proxy.cpu() - cpu, tally.done.get() - done, tally.bytes.get() - bytes);
+        let seconds = start.elapsed().as_secs_f64();
+        tally.measuring.set(false);
+        let mut latencies = tally.latencies.take();
+        latencies.sort_unstable();
+        ensure!(tally.failed.get() == 0, "{} connections failed", tally.failed.get());
+        ensure!(done > 0 && !latencies.is_empty(), "nothing was done in {seconds:.1} s");
+        let at = |share: f64| f64::from(latencies[((latencies.len() - 1) as f64 * share) as usize]) / 1e3;
+        Ok(Sample {
+            cpu_us: cpu * 1e6 / done as f64,
+            cpu_ms_per_gb: cpu * 1e3 / (bytes as f64 / 1e9),
+            rate: done as f64 / seconds,
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            core: cpu / seconds,
+        })
+    }
+
+    /// Lets each connection finish what it is doing.
+    pub(crate) async fn end(self) {
+        self.tally.stop.set(true);
+        for task in self.tasks {
+            // A task that panicked has said so on standard error.
+            let _ = task.await;
+        }
+    }
+}
+
+/// One operation of a closed loop, such as a request and its answer.
+pub(crate) trait Step {
+    /// Does it; gives the bytes of the body.
+    fn step(&mut self) -> impl Future<Output = io::Result<u64>>;
+}
+
+async fn run<C: Step>(mut connection: C, tally: Rc<Tally>) {
+    while !tally.stop.get() {
+        let start = Instant::now();
+        match connection.step().await {
+            Ok(bytes) => {
+                tally.done.set(tally.done.get() + 1);
+                tally.bytes.set(tally.bytes.get() + bytes);
+                if tally.measuring.get() {
+                    tally.latencies.borrow_mut().push(start.elapsed().as_nanos().min(u128::from(u32::MAX)) as u32);
+                }
+            }
+            Err(error) => {
+                eprintln!("  a connection failed: {error}");
+                tally.failed.set(tally.failed.get() + 1);
+                return;
+            }
+        }
+    }
+}
