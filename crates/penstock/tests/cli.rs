@@ -107,9 +107,14 @@ fn wrong_usage_is_one_sentence_and_2() {
 fn help_shows_flags_with_environment_and_default() {
     let ended = penstock(&["run", "--help"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
-    for part in
-        ["--manifests <DIR>", "PENSTOCK_MANIFESTS", "[default: penstock]", "127.0.0.1:9090 standalone", "30s", "RUST_LOG"]
-    {
+    for part in [
+        "--manifests <DIR>",
+        "PENSTOCK_MANIFESTS",
+        "[default: penstock]",
+        "127.0.0.1:9090 standalone",
+        "30s",
+        "RUST_LOG",
+    ] {
         assert!(ended.stdout.contains(part), "{part} is missing in:\n{}", ended.stdout);
     }
 }
@@ -210,7 +215,11 @@ fn explain_follows_a_request_to_its_backend() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
     assert!(ended.stdout.contains("> default/shop/web: takes the request"), "{}", ended.stdout);
     assert!(ended.stdout.contains("  default/shop/rest: would take it, but comes later"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("path docs (shop.example.com, /docs/*): does not take this path"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("path docs (shop.example.com, /docs/*): does not take this path"),
+        "{}",
+        ended.stdout
+    );
     assert!(ended.stdout.contains("weight 1: default/web:80 at 192.0.2.7:8081"), "{}", ended.stdout);
 
     let ended = explain("http://shop.example.com:8080/a/../docs/%61");
