@@ -1,11 +1,12 @@
 //! The read buffer of one connection: as few reads as possible while something comes, no memory while nothing does.
 
+use std::cell::RefCell;
 use std::io;
-use std::pin::pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 /// The first block: a head and a small body in one read.
 const MIN_READ: usize = 8 * 1024;
@@ -13,6 +14,12 @@ const MIN_READ: usize = 8 * 1024;
 const MAX_READ: usize = 64 * 1024;
 /// Room for the framing between and after chunks, so that the end of a body comes with its last data.
 const SLACK: u64 = 64;
+
+thread_local! {
+    /// Where the first block of an answer is read to: waiting for it costs no allocation, and a small answer only its own
+    /// length. Never used across an await.
+    static FIRST: RefCell<Box<[u8; MIN_READ]>> = RefCell::new(Box::new([0; MIN_READ]));
+}
 
 /// Bytes that were read and not yet decoded, and how much to read at once.
 #[derive(Debug)]
@@ -36,6 +43,9 @@ impl ReadBuffer {
         cx: &mut Context<'_>,
         expected: Option<u64>,
     ) -> Poll<io::Result<usize>> {
+        if expected.is_none() && self.bytes.is_empty() && self.size == MIN_READ {
+            return self.poll_first(io, cx);
+        }
         self.make_room(expected);
         let room = self.bytes.capacity() - self.bytes.len();
         // A future without state of its own: pending means that nothing was taken from the socket.
@@ -47,15 +57,22 @@ impl ReadBuffer {
                 Poll::Ready(Ok(read))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                // Waiting for a slow backend or the next event owns nothing; blocks of this size come from the
-                // allocator's free list, and a shared one is warmer in the cache than one per waiting connection.
-                if self.size == MIN_READ && self.bytes.is_empty() {
-                    self.bytes = BytesMut::new();
-                }
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// The first read of an answer, or of what follows when all before it is decoded.
+    fn poll_first<S: AsyncRead + Unpin>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        FIRST.with_borrow_mut(|block| {
+            let mut buffer = ReadBuf::new(&mut block[..]);
+            ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
+            let read = buffer.filled();
+            self.bytes = BytesMut::from(read);
+            if read.len() == MIN_READ {
+                self.size = MIN_READ * 2;
+            }
+            Poll::Ready(Ok(read.len()))
+        })
     }
 
     /// More room than expected bytes where that fits: a read that does not fill its buffer tells tokio that the socket is
