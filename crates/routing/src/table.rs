@@ -12,7 +12,7 @@ use crate::paths::PathTree;
 use crate::request::RouteRequest;
 
 /// A compiled configuration. `T` is what the caller wants to find with a route; it is made once per route and kept
-/// for as long as the route does not change.
+/// for as long as the route does not change, also when others of its host do: then it is cloned, so it should be an `Arc`.
 #[derive(Debug)]
 pub struct RouteTable<T> {
     ports: HashMap<u16, HostMap<Arc<ListenerTable<T>>>, RandomState>,
@@ -63,7 +63,10 @@ impl<T> Default for RouteTable<T> {
 impl<T> RouteTable<T> {
     /// Compiles a configuration. `value` is asked for routes that `previous` does not have under the same listener
     /// and host.
-    pub fn compile(config: &Config, previous: &Self, mut value: impl FnMut(&ListenerId, &Arc<Route>) -> T) -> Self {
+    pub fn compile(config: &Config, previous: &Self, mut value: impl FnMut(&ListenerId, &Arc<Route>) -> T) -> Self
+    where
+        T: Clone,
+    {
         let mut table = Self::default();
         for listener in &config.listeners {
             let before = previous.listeners.get(&listener.id);
@@ -118,7 +121,10 @@ impl<T> ListenerTable<T> {
         listener: &Arc<Listener>,
         before: Option<&Arc<Self>>,
         value: &mut impl FnMut(&ListenerId, &Arc<Route>) -> T,
-    ) -> Self {
+    ) -> Self
+    where
+        T: Clone,
+    {
         let mut by_host: HostMap<Vec<&Arc<Route>>> = HostMap::default();
         let mut patterns: Vec<&HostPattern> = Vec::new();
         for route in &listener.routes {
@@ -131,10 +137,14 @@ impl<T> ListenerTable<T> {
         let mut hosts = HostMap::default();
         for pattern in patterns {
             let routes = by_host.get(pattern).map(Vec::as_slice).unwrap_or_default();
-            let old = before.and_then(|before| before.hosts.get(pattern)).filter(|old| old.has(routes));
+            let old = before.and_then(|before| before.hosts.get(pattern));
+            let mut value = |route: &Arc<Route>| {
+                let kept = old.and_then(|old| old.value_of(route));
+                kept.cloned().unwrap_or_else(|| value(&listener.id, route))
+            };
             hosts.entry(pattern, || match old {
-                Some(old) => Arc::clone(old),
-                None => Arc::new(HostTable::compile(routes, |route| value(&listener.id, route))),
+                Some(old) if old.has(routes) => Arc::clone(old),
+                _ => Arc::new(HostTable::compile(routes, &mut value)),
             });
         }
         Self { listener: Arc::clone(listener), hosts }
@@ -162,6 +172,13 @@ impl<T> HostTable<T> {
     fn has(&self, routes: &[&Arc<Route>]) -> bool {
         self.routes.len() == routes.len()
             && self.routes.iter().zip(routes).all(|((mine, _), theirs)| Arc::ptr_eq(mine, theirs) || mine == *theirs)
+    }
+
+    /// What was made for a route that is the same.
+    fn value_of(&self, route: &Arc<Route>) -> Option<&T> {
+        let from = self.routes.partition_point(|(mine, _)| mine.rank < route.rank);
+        let mut ties = self.routes[from..].iter().take_while(|(mine, _)| mine.rank == route.rank);
+        ties.find(|(mine, _)| Arc::ptr_eq(mine, route) || mine == route).map(|(_, value)| value)
     }
 
     fn first(&self, request: &RouteRequest<'_>) -> Option<&(Arc<Route>, T)> {
