@@ -67,7 +67,9 @@ fn decode(text: &str) -> std::borrow::Cow<'_, str> {
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
-        let escaped = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        // Digits are asked for, because `from_str_radix` takes a plus sign, too.
+        let digits = after.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let escaped = digits.and_then(|digits| std::str::from_utf8(digits).ok());
         match (byte, escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
             (b'+', _) => out.push(b' '),
             (b'%', Some(value)) => {
