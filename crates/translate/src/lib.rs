@@ -2,9 +2,42 @@
 //!
 //! [`Translator::translate`] never fails: what is wrong with one object becomes a [`Problem`](penstock_model::Problem)
 //! and a status condition of that object, and everything else goes on.
+//!
+//! The way of an object: `gateway` and `listener` parse a gateway, `rule` attaches rules to it and makes routes of them
+//! (`hosts`, `paths`, `rank`, `redirect`), `pool` and `service` find their backends, `assemble` puts
+//! listeners and statuses together. `translator` remembers all of it (`memo`) and does again only what changed.
+//! What is wrong is a `finding` until it becomes a condition in `status`.
 
+mod address;
+mod allowed;
+mod assemble;
+mod endpoints;
+mod finding;
+mod gateway;
+mod grant;
+mod hosts;
+mod listener;
+mod memo;
 pub mod outcome;
+mod paths;
+mod pool;
+mod probe;
+mod rank;
+mod redirect;
+mod rule;
+mod seen;
+mod service;
+mod settings;
 pub mod snapshot;
+mod status;
+mod tls;
+mod translator;
+mod unsupported;
+mod uses;
 
+pub use endpoints::endpoints;
+pub use finding::PARTIALLY_INVALID;
 pub use outcome::{GatewayStatus, Outcome, RuleStatus, Wants};
 pub use snapshot::{Key, Options, Snapshot};
+pub use translator::Translator;
+pub use unsupported::UNSUPPORTED_FIELD;

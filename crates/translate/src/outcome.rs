@@ -16,8 +16,8 @@ pub struct Outcome {
     /// Of each gateway of our class. Conditions carry `observedGeneration`; `lastTransitionTime` is the writer's
     /// job, as are addresses, Programmed, `backends` and `summary.healthy`, which only the process knows.
     pub gateways: BTreeMap<Key, GatewayStatus>,
-    /// Of each rule whose gateway is ours, or is nowhere.
-    pub rules: BTreeMap<Key, RuleStatus>,
+    /// Of each rule whose gateway is ours, or is nowhere. What did not change is the same pointer as before.
+    pub rules: BTreeMap<Key, Arc<RuleStatus>>,
     /// Everything that was refused, sorted.
     pub problems: Vec<Problem>,
     /// Objects that should be in the next snapshot.

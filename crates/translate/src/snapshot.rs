@@ -44,12 +44,14 @@ pub struct Snapshot {
     pub secrets: BTreeMap<Key, Arc<Secret>>,
     /// ConfigMaps that something refers to.
     pub config_maps: BTreeMap<Key, Arc<ConfigMap>>,
-    /// One ready Pod of each Service whose readinessProbe is wanted.
+    /// One ready Pod of each Service whose readinessProbe is wanted, by the key of the Service.
     pub pods: BTreeMap<Key, Arc<Pod>>,
     /// Namespaces, for their labels.
     pub namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     /// ReferenceGrants; `None` where that API is not installed or not allowed.
     pub grants: Option<BTreeMap<Key, Arc<ReferenceGrant>>>,
+    /// Seconds since 1970, to tell certificates that have expired; 0: not asked.
+    pub now: i64,
     /// The local port of each gateway's listener port, where gateways have Services of their own.
     /// A port that is missing there is not bound yet.
     pub local_ports: Option<BTreeMap<(GatewayId, u16), u16>>,

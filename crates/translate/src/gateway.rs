@@ -1,0 +1,168 @@
+//! A gateway as parsed from its object alone: remembered for as long as the object does not change.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use penstock_api::ApplicationGateway;
+use penstock_api::gateway::{
+    AllowedRules, ApplicationGatewaySpec, BackendAddress, BackendSettings, ClientAddress, ProxyProtocol, ServiceRef,
+};
+use penstock_api::reasons::RuleReason;
+use penstock_model as model;
+use penstock_model::{GatewayId, Name};
+
+use crate::address::ADDRESS_NOT_ALLOWED;
+use crate::finding::Finding;
+use crate::listener::{self, Listener};
+use crate::settings::{self, Probes, Settings};
+use crate::snapshot::{Key, Options};
+use crate::{probe, unsupported};
+
+/// A gateway as parsed.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) key: Key,
+    pub(crate) id: GatewayId,
+    /// In seconds since 1970; unknown as 0.
+    pub(crate) created: i64,
+    pub(crate) generation: Option<i64>,
+    /// As listed.
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) allowed: AllowedRules,
+    pub(crate) client_address: model::ClientAddress,
+    pub(crate) pools: BTreeMap<String, Pool>,
+    pub(crate) settings: BTreeMap<String, Arc<Settings>>,
+    /// What a backend has that names no settings.
+    pub(crate) default_settings: Arc<Settings>,
+    pub(crate) probes: Probes,
+    /// Names of rewrite rule sets.
+    pub(crate) rewrite_rule_sets: Vec<String>,
+    /// What is wrong with the object itself.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// A pool of a gateway.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) name: Name,
+    pub(crate) services: Vec<ServiceRef>,
+    pub(crate) addresses: Vec<PoolAddress>,
+}
+
+/// An address outside the cluster.
+#[derive(Debug)]
+pub(crate) enum PoolAddress {
+    /// An IP address, and how it is written.
+    Ip(IpAddr, Name, Option<u16>),
+    /// A name that is resolved again and again.
+    Name(Name, Option<u16>),
+    /// May not be a backend; said in the gateway's findings.
+    Refused,
+}
+
+impl Gateway {
+    /// Parses an object.
+    pub(crate) fn parse(key: &Key, object: &ApplicationGateway, options: &Options) -> Self {
+        let ApplicationGatewaySpec {
+            class_name: _,
+            service: _, // The Service in front is the controller's business.
+            client_address,
+            listeners,
+            allowed_rules,
+            backend_pools,
+            backend_settings,
+            probes,
+            rewrite_rule_sets,
+        } = &object.spec;
+        let mut findings = unsupported::gateway(&object.spec);
+        let client_address = client_address_of(client_address.as_ref(), &options.client_address, &mut findings);
+        let name = key.to_string();
+        let probes: Probes = probes
+            .iter()
+            .map(|probe| (probe.name.clone(), (probe::named(probe, &name, &mut findings), probe.protocol)))
+            .collect();
+        let mut parsed = BTreeMap::new();
+        for named in backend_settings {
+            let field = format!("backendSettings[{}]", named.name);
+            let names = (format!("{key}/{}", named.name).into(), named.name.as_str().into());
+            let settings = settings::parse(&named.settings, names, &field, &probes, &mut findings);
+            parsed.insert(named.name.clone(), Arc::new(settings));
+        }
+        let names = (format!("{key}/").into(), "".into());
+        let defaults = settings::parse(&BackendSettings::default(), names, "", &probes, &mut Vec::new());
+        let pools = backend_pools
+            .iter()
+            .map(|pool| {
+                let address = |address| pool_address(&pool.name, address, options, &mut findings);
+                let addresses = pool.addresses.iter().map(address).collect();
+                let parsed = Pool { name: pool.name.as_str().into(), services: pool.services.clone(), addresses };
+                (pool.name.clone(), parsed)
+            })
+            .collect();
+        Self {
+            key: key.clone(),
+            id: GatewayId::new(key.namespace.clone(), key.name.clone()),
+            created: object.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+            generation: object.metadata.generation,
+            listeners: listeners.iter().map(|spec| listener::parse(spec, &mut findings)).collect(),
+            allowed: allowed_rules.clone(),
+            client_address,
+            pools,
+            settings: parsed,
+            default_settings: Arc::new(defaults),
+            probes,
+            rewrite_rule_sets: rewrite_rule_sets.iter().map(|set| set.name.clone()).collect(),
+            findings,
+        }
+    }
+}
+
+fn pool_address(pool: &str, address: &BackendAddress, options: &Options, findings: &mut Vec<Finding>) -> PoolAddress {
+    let field = format!("backendPools[{pool}].addresses");
+    let BackendAddress { host, port } = address;
+    let Ok(ip) = host.parse::<IpAddr>() else {
+        findings.extend(unsupported::name(&field, host));
+        return PoolAddress::Name(host.trim_end_matches('.').to_ascii_lowercase().into(), *port);
+    };
+    match options.permits(ip) {
+        Ok(()) => PoolAddress::Ip(ip, host.as_str().into(), *port),
+        Err(what) => {
+            let message = format!(
+                "{field}: {host} is {what}, which may not be a backend: its share is answered with 502; name another"
+            );
+            findings.push(Finding::partial(ADDRESS_NOT_ALLOWED, message));
+            PoolAddress::Refused
+        }
+    }
+}
+
+fn client_address_of(
+    given: Option<&ClientAddress>,
+    default: &model::ClientAddress,
+    findings: &mut Vec<Finding>,
+) -> model::ClientAddress {
+    let Some(ClientAddress { trusted_proxies, proxy_protocol }) = given else { return default.clone() };
+    let mut block = |text: &String| {
+        let parsed = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(Into::into));
+        if parsed.is_none() {
+            let message = format!(
+                "clientAddress.trustedProxies: {text:?} is no address block such as 10.0.0.0/8; it is not trusted"
+            );
+            findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
+        }
+        parsed
+    };
+    model::ClientAddress {
+        trusted_proxies: match trusted_proxies {
+            Some(blocks) => blocks.iter().filter_map(&mut block).collect(),
+            None => default.trusted_proxies.clone(),
+        },
+        proxy_protocol: match proxy_protocol {
+            Some(ProxyProtocol::Off) => model::ProxyProtocol::Off,
+            Some(ProxyProtocol::Optional) => model::ProxyProtocol::Optional,
+            Some(ProxyProtocol::Required) => model::ProxyProtocol::Required,
+            None => default.proxy_protocol,
+        },
+    }
+}

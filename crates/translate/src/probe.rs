@@ -1,0 +1,189 @@
+//! How the health of a backend is found out: a probe by name, the Pod's readinessProbe, or the default.
+
+use std::time::Duration;
+
+use penstock_api::gateway;
+use penstock_api::k8s::{Container, IntOrString, Pod};
+use penstock_api::reasons::RuleReason;
+use penstock_model::{HealthMatch, Name, Probe, StatusRange};
+
+use crate::finding::Finding;
+use crate::settings::duration;
+
+/// Host header of a probe for which nobody names one.
+const HOST: &str = "127.0.0.1";
+
+/// A probe by name, as the gateway declares it.
+pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Finding>) -> Probe {
+    let gateway::Probe {
+        name,
+        protocol: _, // Judged where it is used: its default is the settings' protocol.
+        host,
+        path,
+        port,
+        interval,
+        timeout,
+        unhealthy_threshold,
+        match_,
+        min_servers,
+    } = probe;
+    let field = |rest: &str| format!("probes[{name}].{rest}");
+    let statuses = match_.status_codes.iter().filter_map(|codes| match status_range(codes) {
+        Some(range) => Some(range),
+        None => {
+            let message =
+                format!("{} has {codes:?}: give a code or a range such as 200-399", field("match.statusCodes"));
+            findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
+            None
+        }
+    });
+    let statuses = statuses.collect();
+    Probe {
+        name: format!("{gateway}/{name}").into(),
+        https: false,
+        host: host.as_str().into(),
+        path: path.as_str().into(),
+        port: *port,
+        interval: duration(interval, &field("interval"), 30, findings),
+        timeout: duration(timeout, &field("timeout"), 30, findings),
+        unhealthy_threshold: (*unhealthy_threshold).clamp(1, 20),
+        accept: HealthMatch { statuses, body: match_.body.as_deref().map(Into::into) },
+        min_servers: *min_servers,
+    }
+}
+
+fn status_range(codes: &str) -> Option<StatusRange> {
+    let (first, last) = codes.split_once('-').unwrap_or((codes, codes));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(StatusRange { first, last })
+}
+
+/// What is asked where nobody says anything: any complete HTTP answer below 500 is good.
+pub(crate) fn default(host: Option<&str>) -> Probe {
+    Probe {
+        name: "default".into(),
+        https: false,
+        host: host.unwrap_or(HOST).into(),
+        path: "/".into(),
+        port: None,
+        interval: Duration::from_secs(30),
+        timeout: Duration::from_secs(30),
+        unhealthy_threshold: 3,
+        accept: HealthMatch { statuses: vec![StatusRange { first: 100, last: 499 }], body: None },
+        min_servers: 0,
+    }
+}
+
+/// What a Pod's readinessProbe says.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Readiness {
+    /// Ask this.
+    Probe(Probe),
+    /// The container that owns the port has no `httpGet`.
+    None,
+    /// It has one with scheme HTTPS.
+    Https,
+}
+
+/// The readinessProbe of the container that owns a port of a Pod: the target port of the Service, or the port that the
+/// settings name.
+pub(crate) fn readiness(pod: &Pod, target: &IntOrString) -> Readiness {
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    // Ports of containers need not be listed: a Pod with one container leaves no doubt.
+    let only = if let [only] = containers { Some(only) } else { None };
+    let Some(container) = containers.iter().find(|c| container_port(c, target).is_some()).or(only) else {
+        return Readiness::None;
+    };
+    let Some(probe) = &container.readiness_probe else { return Readiness::None };
+    let Some(get) = &probe.http_get else { return Readiness::None };
+    if get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("HTTPS")) {
+        return Readiness::Https;
+    }
+    let number = |port: &IntOrString| match port {
+        IntOrString::Int(number) => u16::try_from(*number).ok(),
+        IntOrString::String(_) => container_port(container, port),
+    };
+    let (asked, served) = (number(&get.port), number(target));
+    let header = get.http_headers.iter().flatten().find(|header| header.name.eq_ignore_ascii_case("host"));
+    let host = header.map(|header| header.value.as_str()).or(get.host.as_deref()).filter(|host| !host.is_empty());
+    let seconds = |value: Option<i32>, default: u64| {
+        Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).filter(|&v| v > 0).unwrap_or(default))
+    };
+    let path: Name = match get.path.as_deref().unwrap_or_default() {
+        path if path.starts_with('/') => path.into(),
+        path => format!("/{path}").into(),
+    };
+    let threshold = probe.failure_threshold.and_then(|value| u32::try_from(value).ok()).unwrap_or(3);
+    Readiness::Probe(Probe {
+        name: "readinessProbe".into(),
+        https: false,
+        host: host.unwrap_or(HOST).into(),
+        path,
+        port: asked.filter(|_| asked != served),
+        interval: seconds(probe.period_seconds, 10),
+        timeout: seconds(probe.timeout_seconds, 1),
+        unhealthy_threshold: threshold.clamp(1, 20),
+        accept: HealthMatch { statuses: vec![StatusRange { first: 200, last: 399 }], body: None },
+        min_servers: 0,
+    })
+}
+
+fn container_port(container: &Container, wanted: &IntOrString) -> Option<u16> {
+    let ports = container.ports.as_deref().unwrap_or_default();
+    let found = ports.iter().find(|port| match wanted {
+        IntOrString::Int(number) => port.container_port == *number,
+        IntOrString::String(name) => port.name.as_ref() == Some(name),
+    })?;
+    u16::try_from(found.container_port).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: &str = "
+metadata: {name: p}
+spec:
+  containers:
+  - name: sidecar
+    ports: [{containerPort: 15000}]
+    readinessProbe: {httpGet: {port: 15000, path: /sidecar}}
+  - name: app
+    ports: [{name: http, containerPort: 8080}, {name: admin, containerPort: 9000}]
+    readinessProbe: {httpGet: {port: admin, path: ready, host: app.local}, periodSeconds: 5, timeoutSeconds: 2, failureThreshold: 50}
+";
+
+    fn pod(yaml: &str) -> Pod {
+        serde_yaml::from_str(yaml).expect("a Pod")
+    }
+
+    #[test]
+    fn of_the_container_that_owns_the_port() {
+        for target in [IntOrString::Int(8080), IntOrString::String("http".into())] {
+            let Readiness::Probe(probe) = readiness(&pod(POD), &target) else { panic!("no probe for {target:?}") };
+            assert_eq!((&*probe.path, probe.port, &*probe.host), ("/ready", Some(9000), "app.local"));
+            assert_eq!((probe.interval.as_secs(), probe.timeout.as_secs(), probe.unhealthy_threshold), (5, 2, 20));
+        }
+    }
+
+    #[test]
+    fn a_port_that_no_container_lists_has_none() {
+        assert_eq!(readiness(&pod(POD), &IntOrString::Int(1)), Readiness::None);
+    }
+
+    #[test]
+    fn the_only_container_owns_every_port() {
+        let pod =
+            pod("{metadata: {name: p}, spec: {containers: [{name: a, readinessProbe: {httpGet: {port: 8080}}}]}}");
+        let Readiness::Probe(probe) = readiness(&pod, &IntOrString::Int(8080)) else { panic!("no probe") };
+        assert_eq!((&*probe.path, probe.port), ("/", None));
+    }
+
+    #[test]
+    fn https_is_told_apart() {
+        let pod = pod(
+            "{metadata: {name: p}, spec: {containers: [{name: a, readinessProbe: {httpGet: {port: 1, scheme: HTTPS}}}]}}",
+        );
+        assert_eq!(readiness(&pod, &IntOrString::Int(1)), Readiness::Https);
+    }
+}

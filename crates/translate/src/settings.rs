@@ -1,0 +1,236 @@
+//! Backend settings as parsed: named ones of the gateway, inline ones of a rule, and the defaults.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::Authority;
+use penstock_api::gateway::{self, BackendSettings, LoadBalancing};
+use penstock_api::reasons::RuleReason;
+use penstock_model::{Affinity, Balancing, Draining, HostRewrite, Name, Probe, Retry, WebSocketTimeouts};
+
+use crate::finding::Finding;
+use crate::unsupported;
+
+/// Settings as parsed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    /// The part that they have in the identity of a cluster.
+    pub(crate) id: Name,
+    /// Label for metrics and status; empty for the defaults and for inline ones.
+    pub(crate) label: Name,
+    /// In place of the Service's target port.
+    pub(crate) port: Option<u16>,
+    /// Whether a backend can be spoken to at all.
+    pub(crate) supported: bool,
+    /// The port of an address that names none.
+    pub(crate) default_port: u16,
+    pub(crate) request_timeout: Option<Duration>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) stream_idle_timeout: Option<Duration>,
+    pub(crate) websocket: WebSocketTimeouts,
+    pub(crate) draining: Draining,
+    pub(crate) affinity: Option<Affinity>,
+    pub(crate) balancing: Balancing,
+    pub(crate) retry: Retry,
+    pub(crate) host: HostRewrite,
+    /// In place of the matched literal prefix.
+    pub(crate) path: Option<Arc<str>>,
+    pub(crate) probe: ProbeChoice,
+}
+
+/// Which probe the settings ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ProbeChoice {
+    /// This one.
+    Named(Probe),
+    /// None that could be made: endpoints count as healthy.
+    Off,
+    /// The Pod's readinessProbe, else the default.
+    Unnamed,
+    /// A name that the gateway does not have.
+    Missing(String),
+}
+
+/// Probes of a gateway by name, with the protocol that they name.
+pub(crate) type Probes = BTreeMap<String, (Probe, Option<gateway::BackendProtocol>)>;
+
+/// Parses settings. `field` is where they stand, for messages.
+pub(crate) fn parse(
+    settings: &BackendSettings,
+    (id, label): (Name, Name),
+    field: &str,
+    probes: &Probes,
+    findings: &mut Vec<Finding>,
+) -> Settings {
+    findings.extend(unsupported::settings(settings, field));
+    let BackendSettings {
+        protocol,
+        port,
+        request_timeout,
+        web_socket,
+        connect_timeout,
+        stream_idle_timeout,
+        connection_draining,
+        cookie_affinity,
+        load_balancing,
+        retry,
+        host_name,
+        pick_host_name_from_backend,
+        path,
+        probe,
+        tls,
+    } = settings;
+    let at = |rest: &str| format!("{field}.{rest}");
+    let request_timeout = limit(duration(request_timeout, &at("requestTimeout"), 20, findings));
+    let web_socket = web_socket.clone().unwrap_or_default();
+    let mut optional = |value: Option<&penstock_api::Duration>, rest: &str, default: Option<Duration>| match value {
+        Some(value) => limit(duration(value, &at(rest), 0, findings)),
+        None => default,
+    };
+    let websocket = WebSocketTimeouts {
+        idle: optional(web_socket.idle_timeout.as_ref(), "webSocket.idleTimeout", request_timeout),
+        max_duration: optional(web_socket.max_duration.as_ref(), "webSocket.maxDuration", None),
+    };
+    let connect_timeout = limit(duration(connect_timeout, &at("connectTimeout"), 5, findings));
+    let stream_idle_timeout = limit(duration(stream_idle_timeout, &at("streamIdleTimeout"), 300, findings));
+    let timeout = duration(&connection_draining.timeout, &at("connectionDraining.timeout"), 30, findings);
+    let spread = match &connection_draining.spread {
+        Some(spread) => duration(spread, &at("connectionDraining.spread"), 3, findings).min(timeout),
+        None => timeout / 10,
+    };
+    let host = match (host_name, pick_host_name_from_backend.unwrap_or_default()) {
+        (Some(name), _) => match name.parse::<Authority>() {
+            Ok(authority) => HostRewrite::Set(authority),
+            Err(error) => {
+                let message = format!("{} {name:?} is no host: {error}; the client's is sent", at("hostName"));
+                findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
+                HostRewrite::Keep
+            }
+        },
+        (None, true) => HostRewrite::FromBackend,
+        (None, false) => HostRewrite::Keep,
+    };
+    let probe = match probe {
+        None => ProbeChoice::Unnamed,
+        Some(name) => match probes.get(name) {
+            None => ProbeChoice::Missing(name.clone()),
+            Some((probe, own)) => match unsupported::probe(own.unwrap_or(*protocol), &at("probe")) {
+                None => ProbeChoice::Named(probe.clone()),
+                Some(finding) => {
+                    // A protocol of the settings that is not spoken has been said already.
+                    findings.extend(own.map(|_| finding));
+                    ProbeChoice::Off
+                }
+            },
+        },
+    };
+    Settings {
+        id,
+        label,
+        port: *port,
+        supported: !unsupported::refuses_protocol(*protocol) && tls.is_none(),
+        default_port: if *protocol == gateway::BackendProtocol::Https { 443 } else { 80 },
+        request_timeout,
+        connect_timeout,
+        stream_idle_timeout,
+        websocket,
+        draining: Draining { timeout, spread },
+        affinity: cookie_affinity.as_ref().map(|affinity| Affinity { cookie: affinity.cookie_name.as_str().into() }),
+        balancing: match load_balancing {
+            LoadBalancing::RoundRobin => Balancing::RoundRobin,
+            LoadBalancing::LeastConnections => Balancing::LeastConnections,
+            LoadBalancing::IpHash => Balancing::IpHash,
+        },
+        retry: Retry { attempts: u8::try_from(retry.attempts.min(5)).unwrap_or(5), on_timeout: retry.on_timeout },
+        host,
+        path: path.as_deref().filter(|path| !path.is_empty()).map(Into::into),
+        probe,
+    }
+}
+
+/// A duration, or its default in seconds where it cannot be read (only a file can have one that the schema refuses).
+pub(crate) fn duration(
+    value: &penstock_api::Duration,
+    field: &str,
+    default: u64,
+    findings: &mut Vec<Finding>,
+) -> Duration {
+    value.parse().unwrap_or_else(|error| {
+        let message = format!("{field}: {error}; {default}s is used");
+        findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
+        Duration::from_secs(default)
+    })
+}
+
+/// `0s` turns a timeout off.
+fn limit(value: Duration) -> Option<Duration> {
+    Some(value).filter(|value| !value.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(yaml: &str) -> (Settings, Vec<Finding>) {
+        let settings: BackendSettings = serde_yaml::from_str(yaml).expect("settings");
+        let mut findings = Vec::new();
+        let parsed = parse(&settings, ("id".into(), "s".into()), "backendSettings[s]", &Probes::new(), &mut findings);
+        (parsed, findings)
+    }
+
+    const fn seconds(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn the_defaults_of_the_table() {
+        let (settings, findings) = parsed("{}");
+        assert_eq!(findings, []);
+        assert_eq!((settings.request_timeout, settings.connect_timeout), (seconds(20), seconds(5)));
+        assert_eq!(settings.stream_idle_timeout, seconds(300));
+        assert_eq!(settings.websocket, WebSocketTimeouts { idle: seconds(20), max_duration: None });
+        assert_eq!((settings.draining.timeout.as_secs(), settings.draining.spread.as_secs()), (30, 3));
+        assert_eq!(settings.retry, Retry { attempts: 1, on_timeout: false });
+        assert_eq!((settings.host, settings.probe), (HostRewrite::Keep, ProbeChoice::Unnamed));
+        assert_eq!((settings.balancing, settings.affinity, settings.default_port), (Balancing::RoundRobin, None, 80));
+    }
+
+    #[test]
+    fn a_websocket_idles_as_long_as_a_request_takes_unless_said() {
+        assert_eq!(parsed("requestTimeout: 7s").0.websocket.idle, seconds(7));
+        assert_eq!(parsed("{requestTimeout: 7s, webSocket: {idleTimeout: 1h}}").0.websocket.idle, seconds(3600));
+        assert_eq!(parsed("{requestTimeout: 0s}").0.websocket.idle, None);
+        assert_eq!(parsed("{webSocket: {idleTimeout: 0s}}").0.websocket.idle, None);
+    }
+
+    #[test]
+    fn zero_turns_a_timeout_off() {
+        let (settings, _) = parsed("{requestTimeout: 0s, connectTimeout: 0s, streamIdleTimeout: 0s}");
+        assert_eq!(
+            (settings.request_timeout, settings.connect_timeout, settings.stream_idle_timeout),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn the_spread_is_a_tenth_and_never_longer_than_the_timeout() {
+        let spread = |yaml: &str| parsed(&format!("connectionDraining: {yaml}")).0.draining.spread.as_millis();
+        assert_eq!(spread("{timeout: 100s}"), 10_000);
+        assert_eq!(spread("{timeout: 10s, spread: 5s}"), 5000);
+        assert_eq!(spread("{timeout: 10s, spread: 50s}"), 10_000);
+        assert_eq!(spread("{timeout: 0s}"), 0);
+    }
+
+    #[test]
+    fn a_missing_probe_is_told_from_none() {
+        assert_eq!(parsed("probe: ready").0.probe, ProbeChoice::Missing("ready".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_and_replaced() {
+        let (settings, findings) = parsed("requestTimeout: soon");
+        assert_eq!(settings.request_timeout, seconds(20));
+        assert!(findings[0].message.starts_with("backendSettings[s].requestTimeout: "), "{findings:?}");
+    }
+}

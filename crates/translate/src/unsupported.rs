@@ -1,0 +1,133 @@
+//! What the schema takes and the data plane does not do yet. It is said in status, never passed over in silence.
+//!
+//! Delete a line here when the data plane has learnt it; nothing else knows that something is missing.
+
+use penstock_api::ApplicationGatewaySpec;
+use penstock_api::gateway::{BackendProtocol, BackendSettings, ClientAuthMode, Listener, LoadBalancing, ProxyProtocol};
+
+use crate::finding::Finding;
+
+/// Reason of everything here.
+pub const UNSUPPORTED_FIELD: &str = "UnsupportedField";
+
+/// Addresses that are DNS names, also of ExternalName Services: such a cluster has no endpoints and answers 502.
+pub(crate) const NAMES: bool = true;
+
+fn unsupported(field: &str, what: &str, instead: &str) -> Finding {
+    Finding::partial(UNSUPPORTED_FIELD, format!("{field}{what} is not supported yet: {instead}"))
+}
+
+/// Of the gateway as a whole.
+pub(crate) fn gateway(spec: &ApplicationGatewaySpec) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for set in &spec.rewrite_rule_sets {
+        found.push(unsupported(&format!("rewriteRuleSets[{}]", set.name), "", "nothing is rewritten"));
+    }
+    if let Some(mode) = spec.client_address.as_ref().and_then(|address| address.proxy_protocol)
+        && mode != ProxyProtocol::Off
+    {
+        let what = format!(" {mode:?}");
+        found.push(unsupported("clientAddress.proxyProtocol", &what, "PROXY headers are not read"));
+    }
+    found
+}
+
+/// Of a listener. Strict client certificates are refused instead, see [`refuses_listener`].
+pub(crate) fn listener(listener: &Listener) -> Vec<Finding> {
+    let field = |rest: &str| format!("listeners[{}].{rest}", listener.name);
+    let mut found = Vec::new();
+    if let Some(tls) = &listener.tls {
+        if tls.client_auth.is_some() {
+            found.push(unsupported(&field("tls.clientAuth"), "", "clients are not asked for a certificate"));
+        }
+        if let Some(policy) = &tls.policy {
+            if let Some(name) = &policy.name {
+                let what = format!(" {name:?}");
+                found.push(unsupported(
+                    &field("tls.policy.name"),
+                    &what,
+                    "TLS 1.2 and 1.3 with safe suites are offered",
+                ));
+            }
+            if !policy.cipher_suites.is_empty() {
+                found.push(unsupported(&field("tls.policy.cipherSuites"), "", "all safe suites are offered"));
+            }
+        }
+    }
+    if !listener.custom_error_pages.is_empty() {
+        found.push(unsupported(&field("customErrorPages"), "", "the built-in pages are sent"));
+    }
+    found
+}
+
+/// Why a listener must not be served at all: it would let in whom its owner wants kept out.
+pub(crate) fn refuses_listener(listener: &Listener) -> Option<String> {
+    let auth = listener.tls.as_ref()?.client_auth.as_ref()?;
+    (auth.mode == ClientAuthMode::Strict).then(|| {
+        format!(
+            "listeners[{}].tls.clientAuth.mode Strict is not supported yet, and without it everybody would be let in: \
+             the listener is not served; use Passthrough or remove clientAuth",
+            listener.name
+        )
+    })
+}
+
+/// Of backend settings, at `field`.
+pub(crate) fn settings(settings: &BackendSettings, field: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if refuses_protocol(settings.protocol) {
+        let what = format!(" {}", protocol_name(settings.protocol));
+        found.push(unsupported(&format!("{field}.protocol"), &what, "requests are answered with 502"));
+    }
+    if settings.tls.is_some() {
+        found.push(unsupported(&format!("{field}.tls"), "", "requests are answered with 502"));
+    }
+    if settings.cookie_affinity.is_some() {
+        found.push(unsupported(&format!("{field}.cookieAffinity"), "", "no cookie is set"));
+    }
+    if settings.load_balancing != LoadBalancing::RoundRobin {
+        let what = format!(" {:?}", settings.load_balancing);
+        found.push(unsupported(&format!("{field}.loadBalancing"), &what, "RoundRobin is used"));
+    }
+    found
+}
+
+/// Whether a backend of this protocol must not be spoken to: it would get plain HTTP/1.1.
+pub(crate) fn refuses_protocol(protocol: BackendProtocol) -> bool {
+    match protocol {
+        BackendProtocol::Http => false,
+        BackendProtocol::Https | BackendProtocol::H2c => true,
+    }
+}
+
+/// Whether a probe cannot be made; then endpoints count as healthy.
+pub(crate) fn probe(protocol: BackendProtocol, field: &str) -> Option<Finding> {
+    refuses_protocol(protocol).then(|| {
+        let what = format!(" {}", protocol_name(protocol));
+        unsupported(field, &what, "its endpoints are not probed and count as healthy")
+    })
+}
+
+/// Of a Pod's readinessProbe with scheme HTTPS.
+pub(crate) fn readiness_scheme(service: &str) -> Finding {
+    unsupported(&format!("readinessProbe of {service}"), " with scheme HTTPS", "GET / is asked instead")
+}
+
+/// Of a rule that names a rewrite rule set.
+pub(crate) fn rewrite_rule_set(name: &str) -> Finding {
+    unsupported("rewriteRuleSet", &format!(" {name:?}"), "nothing is rewritten")
+}
+
+/// Of an address or ExternalName that is a DNS name.
+pub(crate) fn name(field: &str, host: &str) -> Option<Finding> {
+    NAMES.then(|| unsupported(field, &format!(" {host:?}, a DNS name,"), "it has no endpoints; give an IP address"))
+}
+
+/// As users write it.
+pub(crate) fn protocol_name(protocol: BackendProtocol) -> &'static str {
+    match protocol {
+        BackendProtocol::Http => "HTTP",
+        BackendProtocol::Https => "HTTPS",
+        BackendProtocol::H2c => "H2C",
+    }
+}
