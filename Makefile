@@ -24,7 +24,8 @@ help: ## List the targets
 .PHONY: demo
 demo: ## Serve a web page and a chat behind a gateway on this machine
 	@$(SETUP) rust cc
-	@$(CARGO) run --locked -p penstock -- demo
+	@$(CARGO) build --locked -p penstock
+	@exec "$${CARGO_TARGET_DIR:-target}/debug/penstock" demo
 
 .PHONY: build
 build: ## Build target/release/penstock
@@ -94,11 +95,15 @@ image: ## Build the image localhost/penstock:dev with this machine's cargo and p
 	tests/cluster/image.sh
 
 .PHONY: bench
-bench: ## Benchmarks: criterion's, then benches/run.sh where it is there
+bench: ## Measure Penstock beside HAProxy and nginx (benches/README.md)
 	@$(SETUP) rust cc
-	@for manifest in crates/*/benches; do crate=$$(basename "$$(dirname "$$manifest")"); \
+	benches/run.sh
+
+.PHONY: microbench
+microbench: ## Measure parts alone with criterion
+	@$(SETUP) rust cc
+	@for folder in crates/*/benches; do crate=$$(basename "$$(dirname "$$folder")"); \
 	  echo "== $$crate"; $(CARGO) bench --locked -p "penstock-$$crate" --benches; done
-	@if [[ -x benches/run.sh ]]; then benches/run.sh; fi
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for SECONDS_EACH seconds (60)

@@ -87,14 +87,15 @@ where
 
 fn introduction(folder: &Path) -> String {
     let folder = folder.display();
+    let program = std::env::args().next().unwrap_or_else(|| "penstock".to_owned());
     format!(
         "A gateway on port {GATEWAY}, a web backend on {WEB}, a chat on {CHAT}. Try, in another terminal:
 
   curl http://demo.localhost:{GATEWAY}/            the web backend shows what it was sent
   curl -i http://demo.localhost:{GATEWAY}/old/x    a redirect
   curl -i http://127.0.0.1:{GATEWAY}/              404: no rule takes this host
-  penstock status                          listeners, health, open WebSockets
-  penstock explain --manifests {folder} GET http://demo.localhost:{GATEWAY}/chat
+  {program} status
+  {program} explain --manifests {folder} GET http://demo.localhost:{GATEWAY}/chat
 
 In a browser, in two windows: http://demo.localhost:{GATEWAY}/chat
 Then edit the files in {folder}: the chat goes on, new requests follow the change.
