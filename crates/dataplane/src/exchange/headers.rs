@@ -20,6 +20,10 @@ const OURS: [&str; 8] = [
     "forwarded",
 ];
 
+/// Hop-by-hop headers of old that no RFC defines any more.
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
 /// Facts about a connection that its requests carry to the backend.
 #[derive(Debug)]
 pub(crate) struct Origin<'a> {
@@ -140,7 +144,8 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
         || *name == TRANSFER_ENCODING
         || *name == PROXY_AUTHENTICATE
         || *name == PROXY_AUTHORIZATION
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
 }
 
 /// Whether it is one of [`OURS`], also when written with underscores: many backends take both for the same.
@@ -159,10 +164,7 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
         }
         headers.remove(CONNECTION);
     }
-    for name in [UPGRADE, TRANSFER_ENCODING] {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection"] {
+    for name in [&UPGRADE, &TRANSFER_ENCODING, &KEEP_ALIVE, &PROXY_CONNECTION] {
         headers.remove(name);
     }
 }
