@@ -1,0 +1,245 @@
+//! An outcome as text that a reader can check by eye.
+
+use std::fmt::Write as _;
+
+use http::HeaderMap;
+use penstock_model::{
+    Action, BackendTarget, Cluster, Config, Forward, HostRewrite, Listener, PathOverride, Probe, Rank, Redirect,
+    RedirectTarget, Route,
+};
+use penstock_routing::{RouteRequest, RouteTable};
+use penstock_translate::Outcome;
+use serde_yaml::{Mapping, Value};
+
+/// The whole outcome as YAML.
+pub(crate) fn render(outcome: &Outcome, requests: &[String]) -> String {
+    let mut root = Mapping::new();
+    let mut put = |name: &str, value: Value| root.insert(name.into(), value);
+    put("listeners", list(outcome.config.listeners.iter().map(|item| listener(item))));
+    put("clusters", list(outcome.config.clusters.values().map(|item| cluster(item))));
+    if !requests.is_empty() {
+        put("requests", list(requests.iter().map(|request| answer(&outcome.config, request).into())));
+    }
+    let mut gateways = Mapping::new();
+    for (key, gateway) in &outcome.gateways {
+        gateways.insert(key.to_string().into(), status(&gateway.status));
+    }
+    put("gateways", gateways.into());
+    let mut rules = Mapping::new();
+    for (key, rule) in &outcome.rules {
+        rules.insert(key.to_string().into(), status(&**rule));
+    }
+    put("rules", rules.into());
+    let problems = outcome.problems.iter();
+    put("problems", list(problems.map(|p| format!("{} [{}/{}]", p.object, p.condition, p.reason).into())));
+    let keys = |keys: &std::collections::BTreeSet<penstock_translate::Key>| {
+        list(keys.iter().map(|key| key.to_string().into()))
+    };
+    let mut wants = Mapping::new();
+    wants.insert("secrets".into(), keys(&outcome.wants.secrets));
+    wants.insert("pods".into(), keys(&outcome.wants.pods));
+    wants.insert("configMaps".into(), keys(&outcome.wants.config_maps));
+    put("wants", wants.into());
+    serde_yaml::to_string(&root).expect("YAML")
+}
+
+fn list(items: impl Iterator<Item = Value>) -> Value {
+    Value::Sequence(items.collect())
+}
+
+/// A status, conditions on one line each.
+fn status<T: serde::Serialize>(status: &T) -> Value {
+    let mut value = serde_yaml::to_value(status).expect("a status");
+    shorten(&mut value);
+    value
+}
+
+fn shorten(value: &mut Value) {
+    let text =
+        |condition: &Value, field: &str| condition.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    match value {
+        Value::Mapping(map) => {
+            for (name, part) in map.iter_mut() {
+                if name.as_str() == Some("conditions") {
+                    let conditions = part.as_sequence().expect("conditions").iter().map(|c| {
+                        assert_eq!(text(c, "lastTransitionTime"), "1970-01-01T00:00:00Z");
+                        let generation = c.get("observedGeneration").and_then(Value::as_i64);
+                        let generation = generation.map(|number| format!("@{number}")).unwrap_or_default();
+                        let (kind, holds, reason) = (text(c, "type"), text(c, "status"), text(c, "reason"));
+                        format!("{kind}{generation}={holds}/{reason}: {}", text(c, "message")).into()
+                    });
+                    *part = list(conditions.collect::<Vec<Value>>().into_iter());
+                } else {
+                    shorten(part);
+                }
+            }
+        }
+        Value::Sequence(items) => items.iter_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+fn listener(listener: &Listener) -> Value {
+    let Listener { id, port, bind_port, tls, hosts, routes, client_address } = listener;
+    let mut map = Mapping::new();
+    map.insert("id".into(), id.to_string().into());
+    map.insert("port".into(), format!("{port} at {bind_port}").into());
+    if let Some(tls) = tls {
+        let secrets: Vec<&str> = tls.certificates.iter().map(|certificate| &*certificate.secret).collect();
+        map.insert("tls".into(), format!("{} from {:?}", secrets.join(", "), tls.min_version).into());
+    }
+    if !client_address.trusted_proxies.is_empty() || client_address.proxy_protocol != Default::default() {
+        let blocks: Vec<String> = client_address.trusted_proxies.iter().map(ToString::to_string).collect();
+        let text = format!("trusts {}, PROXY {:?}", blocks.join(", "), client_address.proxy_protocol);
+        map.insert("clientAddress".into(), text.into());
+    }
+    map.insert("hosts".into(), list(hosts.iter().map(|host| host.to_string().into())));
+    map.insert("routes".into(), list(routes.iter().map(|item| route(item).into())));
+    map.into()
+}
+
+fn route(route: &Route) -> String {
+    let priority = match route.rank.priority {
+        Rank::UNPRIORITIZED => String::new(),
+        priority => format!("[{priority}] "),
+    };
+    let name = route.path_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let path = match &route.path {
+        penstock_model::PathMatch::Exact { path, .. } => format!("={path}"),
+        other => other.to_string(),
+    };
+    format!("{priority}{} {path} by {}{name} -> {}", route.host, route.rule, action(&route.action))
+}
+
+fn action(action: &Action) -> String {
+    match action {
+        Action::Forward(forward) => forwarded(forward),
+        Action::Redirect(redirect) => redirected(redirect),
+        Action::Respond(status) => format!("answer {}", status.as_u16()),
+    }
+}
+
+fn forwarded(forward: &Forward) -> String {
+    let Forward {
+        pool,
+        settings,
+        backends,
+        request_timeout,
+        connect_timeout,
+        per_try_timeout,
+        stream_idle_timeout,
+        websocket,
+        retry,
+        host,
+        path,
+        affinity,
+        max_body,
+    } = forward;
+    assert_eq!((per_try_timeout, max_body), (&None, &None));
+    let backends: Vec<String> = backends
+        .iter()
+        .map(|backend| match &backend.target {
+            BackendTarget::Cluster(id) => format!("{}x {} under {}", backend.weight, id.backend, id.settings),
+            BackendTarget::Unavailable(why) => format!("{}x {} {}", backend.weight, why.status.as_u16(), why.reason),
+        })
+        .collect();
+    let mut text = format!("pool {pool} [{}]", backends.join("; "));
+    let seconds = |limit: Option<std::time::Duration>| limit.map_or("none".to_owned(), |limit| format!("{limit:?}"));
+    let default = |value: &str, usual: &str, name: &str, text: &mut String| {
+        if value != usual {
+            let _ = write!(text, ", {name} {value}");
+        }
+    };
+    default(settings, "", "settings", &mut text);
+    default(&seconds(*request_timeout), "20s", "request", &mut text);
+    default(&seconds(*connect_timeout), "5s", "connect", &mut text);
+    default(&seconds(*stream_idle_timeout), "300s", "stream idle", &mut text);
+    default(&seconds(websocket.idle), &seconds(*request_timeout), "websocket idle", &mut text);
+    default(&seconds(websocket.max_duration), "none", "websocket max", &mut text);
+    default(
+        &format!("{}{}", retry.attempts, if retry.on_timeout { " on timeout" } else { "" }),
+        "1",
+        "retries",
+        &mut text,
+    );
+    match host {
+        HostRewrite::Keep => {}
+        HostRewrite::Set(host) => text.push_str(&format!(", host {host}")),
+        HostRewrite::FromBackend => text.push_str(", host of the backend"),
+    }
+    if let PathOverride::ReplacePrefix { literal, with } = path {
+        let _ = write!(text, ", path {with} for the first {literal}");
+    }
+    if let Some(affinity) = affinity {
+        let _ = write!(text, ", cookie {}", affinity.cookie);
+    }
+    text
+}
+
+fn redirected(redirect: &Redirect) -> String {
+    let target = match &redirect.target {
+        RedirectTarget::Listener { https, port, host } => {
+            let host = host.as_deref().unwrap_or("<host>");
+            format!("{}://{host}:{port}", if *https { "https" } else { "http" })
+        }
+        RedirectTarget::Url(url) => url.to_string(),
+    };
+    let kept = |kept: bool, what: &str| if kept { format!(" with {what}") } else { String::new() };
+    let (path, query) = (kept(redirect.include_path, "path"), kept(redirect.include_query, "query"));
+    format!("{} to {target}{path}{query}", redirect.status.as_u16())
+}
+
+fn cluster(cluster: &Cluster) -> Value {
+    let Cluster { id, pool, settings, source, endpoints, protocol, tls, balancing, probe: health, draining, limits } =
+        cluster;
+    assert_eq!((tls, *limits), (&None, Default::default()));
+    let mut map = Mapping::new();
+    map.insert("id".into(), format!("{} under {}", id.backend, id.settings).into());
+    map.insert("labels".into(), format!("pool {pool}, settings {settings:?}").into());
+    map.insert("source".into(), format!("{source:?}").into());
+    let endpoints = endpoints.as_slice().iter().map(|endpoint| {
+        format!("{}x {} ({})", endpoint.weight, endpoint.address, endpoint.host.as_deref().unwrap_or("-")).into()
+    });
+    map.insert("endpoints".into(), list(endpoints));
+    let how = format!("{protocol:?}, {balancing:?}, drains {:?} spread {:?}", draining.timeout, draining.spread);
+    map.insert("how".into(), how.into());
+    map.insert("probe".into(), health.as_ref().map_or("none".to_owned(), probe).into());
+    map.into()
+}
+
+fn probe(probe: &Probe) -> String {
+    let Probe { name, https, host, path, port, interval, timeout, unhealthy_threshold, accept, min_servers } = probe;
+    assert!(!https);
+    let statuses: Vec<String> = accept.statuses.iter().map(|range| format!("{}-{}", range.first, range.last)).collect();
+    let port = port.map(|port| format!(" port {port}")).unwrap_or_default();
+    let body = accept.body.as_ref().map(|body| format!(" body {body:?}")).unwrap_or_default();
+    format!(
+        "{name}: GET {host}{path}{port} every {interval:?} in {timeout:?}, down after {unhealthy_threshold}, good {}{body}, at least {min_servers}",
+        statuses.join(",")
+    )
+}
+
+/// Which route takes `port host path`.
+fn answer(config: &Config, request: &str) -> String {
+    let parts: Vec<&str> = request.split(' ').collect();
+    let [port, host, path] = parts[..] else { panic!("{request:?} is not `port host path`") };
+    let table: RouteTable<()> = RouteTable::compile(config, &RouteTable::default(), |_, _| ());
+    let (method, headers) = (http::Method::GET, HeaderMap::new());
+    let asked = RouteRequest {
+        port: port.parse().expect("a port"),
+        host,
+        path,
+        query: None,
+        method: &method,
+        headers: &headers,
+    };
+    let found = match table.find(&asked) {
+        Ok(found) => {
+            let route = found.route;
+            format!("{} {} by {}", route.host, route.path, route.rule)
+        }
+        Err(penstock_routing::Miss::NoListener) => "no listener".to_owned(),
+        Err(penstock_routing::Miss::NoRoute(listener)) => format!("nothing of {}", listener.listener.id),
+    };
+    format!("{request}: {found}")
+}
