@@ -66,6 +66,7 @@ impl Assembly<'_> {
         let mut before = std::mem::take(&mut memo.listeners);
         let mut statuses = Vec::with_capacity(gateway.listeners.len());
         let mut invalid: Vec<&str> = Vec::new();
+        let mut closed: Vec<Arc<Listener>> = Vec::new();
         for listener in &gateway.listeners {
             for reference in listener.tls.iter().flat_map(|tls| &tls.certificates) {
                 assembled.secrets.insert(tls::secret_key(&gateway, reference));
@@ -78,7 +79,14 @@ impl Assembly<'_> {
                 attached_rules: memo.attached.get(&listener.name).copied().unwrap_or_default(),
                 conditions: conditions(&findings, gateway.generation),
             };
+            if listener.closed || head.is_none() {
+                invalid.push(&listener.name);
+            }
             match head {
+                Some(head) if listener.closed => {
+                    let kept = with_routes(head, Some(Vec::new()), before.remove(&listener.name));
+                    closed.extend(bind_port.map(|_| kept));
+                }
                 Some(head) if bind_port.is_some() => {
                     let routes = self.routes(memo, &head, before.get(&listener.name));
                     let kept = with_routes(head, routes, before.remove(&listener.name));
@@ -90,10 +98,15 @@ impl Assembly<'_> {
                     let (programmed, pending) = (ConditionType::Programmed.as_str(), ListenerReason::Pending.as_str());
                     status.conditions.push(condition(programmed, false, pending, message, gateway.generation));
                 }
-                None => invalid.push(&listener.name),
+                None => {}
             }
             assembled.problems.extend(findings.iter().filter_map(|finding| finding.problem(&object)));
             statuses.push(status);
+        }
+        let in_force = memo.listeners.len();
+        for listener in closed {
+            memo.listeners.insert(listener.id.name.clone(), Arc::clone(&listener));
+            assembled.listeners.push(listener);
         }
         let mut findings = [gateway.findings.as_slice(), memo.pools.0.as_slice()].concat();
         let not_valid = GatewayReason::ListenersNotValid.as_str();
@@ -112,7 +125,7 @@ impl Assembly<'_> {
             addresses: Vec::new(),
             listeners: statuses,
             summary: Some(GatewaySummary {
-                listeners: count(memo.listeners.len()),
+                listeners: count(in_force),
                 rules: memo.attached_rules,
                 healthy: String::new(),
             }),
@@ -139,7 +152,7 @@ impl Assembly<'_> {
         claims: &mut Claims,
         findings: &mut Vec<Finding>,
     ) -> Option<Listener> {
-        if findings.iter().any(|finding| finding.effect == Effect::Refused) {
+        if findings.iter().any(|finding| finding.effect == Effect::Refused) && !listener.closed {
             return None;
         }
         let id = ListenerId { gateway: gateway.id.clone(), name: listener.name.clone() };

@@ -19,6 +19,8 @@ pub(crate) struct Listener {
     /// None: any.
     pub(crate) hosts: Vec<HostPattern>,
     pub(crate) tls: Option<ListenerTls>,
+    /// Holds its hosts and serves nothing there: without it their requests would go to a listener that lets everybody in.
+    pub(crate) closed: bool,
     /// What is wrong with it by itself.
     pub(crate) findings: Vec<Finding>,
 }
@@ -35,11 +37,16 @@ pub(crate) fn parse(spec: &gateway::Listener, unsupported: &mut Vec<Finding>) ->
     let gateway::Listener { name, port, protocol, host_names, tls, custom_error_pages: _ } = spec;
     let mut findings = Vec::new();
     let refuse = |message: String| Finding::refused(ListenerReason::UnsupportedValue.as_str(), message);
+    let mut closed = false;
     match unsupported::refuses_listener(spec) {
-        Some(message) => findings.push(refuse(message)),
+        Some(message) => {
+            closed = true;
+            findings.push(refuse(message));
+        }
         None => unsupported.extend(unsupported::listener(spec)),
     }
     if tls.is_some() != (*protocol == ListenerProtocol::Https) {
+        closed = false;
         let message =
             format!("listeners[{name}]: tls goes with protocol HTTPS, always and only: add tls, or change protocol");
         findings.push(refuse(message));
@@ -56,6 +63,7 @@ pub(crate) fn parse(spec: &gateway::Listener, unsupported: &mut Vec<Finding>) ->
     }
     if hosts.is_empty() && !host_names.is_empty() {
         // No hosts would mean any host.
+        closed = false;
         findings.push(refuse(format!("listeners[{name}].hostNames has no valid host: correct it")));
     }
     Listener {
@@ -70,6 +78,7 @@ pub(crate) fn parse(spec: &gateway::Listener, unsupported: &mut Vec<Finding>) ->
                 _ => model::TlsVersion::V1_2,
             },
         }),
+        closed,
         findings,
     }
 }

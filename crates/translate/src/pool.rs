@@ -62,6 +62,12 @@ impl Backends<'_> {
                     let from = Referrer { kind: "ApplicationGateway", namespace: &gateway.key.namespace };
                     self.services(from, &format!("{place}.pool {name:?}"), &pool.services, &mut candidates);
                     self.addresses(pool, &mut candidates);
+                    if candidates.backends.is_empty() {
+                        let message = format!(
+                            "{place}.pool {name:?} has neither services nor addresses: requests are answered with 502"
+                        );
+                        self.findings.push(Finding::note(RuleReason::NoEndpoints.as_str(), message));
+                    }
                 }
                 None => {
                     let message = format!(
@@ -211,6 +217,11 @@ impl Backends<'_> {
         add(backend.clone(), fixed.as_slice().len(), EndpointSource::Addresses, fixed);
         add(format!("{backend}:names"), named, EndpointSource::Names(names), EndpointSet::default());
         if refused > 0 {
+            let message = format!(
+                "pool {:?} of ApplicationGateway {} has addresses that may not be backends (see its status): their share is answered with 502",
+                pool.name, self.gateway.key
+            );
+            self.findings.push(Finding::partial(ADDRESS_NOT_ALLOWED, message));
             candidates.unavailable(u32::try_from(refused).unwrap_or(u32::MAX), ADDRESS_NOT_ALLOWED);
         }
     }

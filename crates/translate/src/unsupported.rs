@@ -60,13 +60,13 @@ pub(crate) fn listener(listener: &Listener) -> Vec<Finding> {
     found
 }
 
-/// Why a listener must not be served at all: it would let in whom its owner wants kept out.
+/// Why a listener must be closed: it would let in whom its owner wants kept out.
 pub(crate) fn refuses_listener(listener: &Listener) -> Option<String> {
     let auth = listener.tls.as_ref()?.client_auth.as_ref()?;
     (auth.mode == ClientAuthMode::Strict).then(|| {
         format!(
             "listeners[{}].tls.clientAuth.mode Strict is not supported yet, and without it everybody would be let in: \
-             the listener is not served; use Passthrough or remove clientAuth",
+             its hosts get 404; use Passthrough or remove clientAuth",
             listener.name
         )
     })
