@@ -61,7 +61,7 @@ fn value() -> impl Strategy<Value = ValueMatch> {
 }
 
 fn rank() -> impl Strategy<Value = Rank> {
-    (0_u32..3, (0_u8..3, 0_usize..2), (0_u8..3, 0_usize..3), 0_i64..2, 0_u32..3).prop_map(
+    let varied = (0_u32..3, (0_u8..3, 0_usize..2), (0_u8..3, 0_usize..3), 0_i64..2, 0_u32..3).prop_map(
         |(priority, host, path, created, listed)| Rank {
             priority,
             host: Reverse(host),
@@ -71,7 +71,9 @@ fn rank() -> impl Strategy<Value = Rank> {
             listed,
             ..Rank::default()
         },
-    )
+    );
+    // Ties, too: a rule with a priority and two wildcards makes them.
+    prop_oneof![1 => Just(Rank::default()), 3 => varied]
 }
 
 fn method() -> impl Strategy<Value = Method> {
@@ -149,6 +151,8 @@ pub(crate) fn any_request() -> impl Strategy<Value = Asked> {
             "z.y.b.a.test",
             "other",
             "a.",
+            ".test",
+            "",
             "::1",
             "a-test",
         ])
