@@ -7,7 +7,6 @@ mod allocator;
 mod report;
 mod source;
 mod status;
-mod translation;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,28 +1,41 @@
 //! Where the objects come from: a folder, or a cluster.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use penstock_controller::{Controller, Outputs, start_folder};
+use kube::{Client, Config};
+use penstock_api::gateway::GatewayService as ServiceDefaults;
+use penstock_controller::{
+    ClusterSettings, Controller, GatewayServices, LeaseSettings, Outputs, OwnResources, OwnServices, parse_labels,
+    start_cluster, start_folder,
+};
 use penstock_model::Observed;
+use penstock_translate::Key;
 use tokio::sync::watch;
 
-use super::translation::Translation;
-use crate::args::RunArgs;
+use crate::args::{GatewayService, RunArgs};
 
 /// A running controller.
 pub(super) struct Source {
-    _controller: Controller,
+    controller: Controller,
     outputs: Option<Outputs>,
 }
 
 /// Starts the controller that the flags ask for. `observed` is what the data plane will say of itself.
 pub(super) async fn start(args: &RunArgs, observed: watch::Receiver<Arc<Observed>>) -> anyhow::Result<Source> {
-    let translation = Translation::new(args.translation(Vec::new()));
-    let folder = args.manifests.clone().context("no --manifests")?;
-    let _ = observed;
-    let (controller, outputs) = start_folder(folder, translation);
-    Ok(Source { _controller: controller, outputs: Some(outputs) })
+    let (controller, outputs) = match &args.manifests {
+        Some(folder) => start_folder(folder.clone(), OwnResources::new(args.translation(Vec::new()))),
+        None => {
+            let config = config(args).await?;
+            let pod = Pod::from_environment(&config);
+            let settings = settings(args, &pod)?;
+            let resources = OwnResources::new(args.translation(forbidden(&config, &pod)));
+            let client = Client::try_from(config).context("cannot speak to the API server")?;
+            start_cluster(&client, settings, resources, observed)
+        }
+    };
+    Ok(Source { controller, outputs: Some(outputs) })
 }
 
 impl Source {
@@ -31,6 +44,76 @@ impl Source {
         self.outputs.take().context("the outputs of the controller are taken")
     }
 
-    /// Lets another replica write.
-    pub(super) async fn step_down(&mut self) {}
+    /// Lets another replica write. Endpoints and routes are followed on.
+    pub(super) async fn step_down(&mut self) {
+        self.controller.release().await;
+    }
+}
+
+/// How to reach the API server: what the flag says, the service account of the Pod, or the usual file.
+async fn config(args: &RunArgs) -> anyhow::Result<Config> {
+    let inferred = match &args.kubeconfig {
+        Some(file) => {
+            let file = kube::config::Kubeconfig::read_from(file)
+                .with_context(|| format!("--kubeconfig {}", file.display()))?;
+            Config::from_custom_kubeconfig(file, &Default::default()).await.map_err(anyhow::Error::from)
+        }
+        None => Config::infer().await.map_err(anyhow::Error::from),
+    };
+    inferred.context("no API server is configured; give --kubeconfig FILE, or --manifests DIR to serve without one")
+}
+
+/// What the chart tells a Pod about itself; a process outside of a cluster makes it up.
+struct Pod {
+    name: String,
+    namespace: String,
+    address: Option<IpAddr>,
+}
+
+impl Pod {
+    fn from_environment(config: &Config) -> Self {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            name: variable("POD_NAME").unwrap_or_else(|| format!("penstock-{}", std::process::id())),
+            namespace: variable("POD_NAMESPACE").unwrap_or_else(|| config.default_namespace.clone()),
+            address: variable("POD_IP").and_then(|address| address.parse().ok()),
+        }
+    }
+}
+
+/// Addresses that are never backends: this Pod and the API server.
+fn forbidden(config: &Config, pod: &Pod) -> Vec<IpAddr> {
+    let api = config.cluster_url.host().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+    pod.address.into_iter().chain(api).collect()
+}
+
+fn settings(args: &RunArgs, pod: &Pod) -> anyhow::Result<ClusterSettings> {
+    let lease = LeaseSettings {
+        namespace: pod.namespace.clone(),
+        name: format!("penstock-{}", args.class),
+        identity: pod.name.clone(),
+    };
+    let shared = || args.publish_service.as_ref().map(|name| Key::new(name.namespace.as_str(), name.name.as_str()));
+    let services = match args.services() {
+        GatewayService::Shared => GatewayServices::Shared(shared()),
+        GatewayService::Own => GatewayServices::Own(own()?),
+    };
+    Ok(ClusterSettings { class: args.class.clone(), watch_namespaces: args.watch_namespaces.clone(), lease, services })
+}
+
+/// What the gateways' Services have in common, from the environment that the chart makes.
+fn own() -> anyhow::Result<OwnServices> {
+    let selector = std::env::var("PENSTOCK_POD_SELECTOR").unwrap_or_default();
+    let selector = parse_labels(&selector).filter(|labels| !labels.is_empty()).with_context(|| {
+        format!(
+            "--gateway-service own needs the labels of the Pods of this release in PENSTOCK_POD_SELECTOR, such as \
+             app.kubernetes.io/name=penstock, but it is {selector:?}; install with the chart, or use --gateway-service shared"
+        )
+    })?;
+    let defaults = match std::env::var("PENSTOCK_SERVICE_DEFAULTS") {
+        Ok(json) if !json.is_empty() => serde_json::from_str(&json)
+            .with_context(|| format!("PENSTOCK_SERVICE_DEFAULTS is no JSON of spec.service: {json}"))?,
+        _ => ServiceDefaults::default(),
+    };
+    Ok(OwnServices { selector, owner: std::env::var("PENSTOCK_OWNER").ok(), defaults })
 }
