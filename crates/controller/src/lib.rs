@@ -7,13 +7,18 @@
 #[cfg(test)]
 mod fake;
 pub mod frontend;
+pub mod leader;
 pub mod outputs;
 pub mod run;
+pub mod service;
 pub mod source;
+mod status;
 pub mod store;
 mod yaml;
 
-pub use frontend::{Endpoints, Frontend};
+pub use frontend::{Endpoints, Frontend, OwnResources};
+pub use leader::LeaseSettings;
 pub use outputs::{Outputs, State};
-pub use run::{Controller, start_folder};
+pub use run::{ClusterSettings, Controller, start_cluster, start_folder};
+pub use service::{GatewayServices, OwnServices, parse_labels};
 pub use source::folder::{FileProblem, LoadError, Loaded, Place, load_folder};

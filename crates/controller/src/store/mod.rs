@@ -7,12 +7,16 @@ mod change;
 mod debounce;
 mod objects;
 mod publish;
+mod slices;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_translate::{Outcome, Wants};
+use penstock_api::ApplicationGateway;
+use penstock_translate::{Key, Outcome, Wants};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -21,11 +25,12 @@ pub use change::{Change, Id, Kind, Object, Scope, key};
 pub use debounce::Delays;
 
 use crate::frontend::Frontend;
-use crate::outputs::Outputs;
+use crate::outputs::{Outputs, State};
 use debounce::Debounce;
 pub use objects::snapshot;
 use objects::{Effect, Objects};
 pub(crate) use publish::Publisher;
+pub(crate) use slices::Slices;
 
 /// Routes: at once, and in a burst at least every 100 ms.
 const ROUTES: Delays = Delays { quiet: Duration::from_millis(10), max: Duration::from_millis(100), leading: true };
@@ -33,6 +38,9 @@ const ROUTES: Delays = Delays { quiet: Duration::from_millis(10), max: Duration:
 const STATUSES: Delays = Delays { quiet: Duration::from_millis(200), max: Duration::from_secs(1), leading: false };
 /// How long a configuration waits for what its new references lead to, once there is one in force.
 const HOLD: Duration = Duration::from_secs(1);
+
+/// Every gateway; said only when everything has been read once.
+pub(crate) type Gateways = Arc<BTreeMap<Key, Arc<ApplicationGateway>>>;
 
 /// What a store needs to know about its source.
 pub(crate) struct Plan {
@@ -49,6 +57,7 @@ pub(crate) struct Store<F> {
     plan: Plan,
     changes: mpsc::UnboundedReceiver<Vec<Change>>,
     wants: watch::Sender<Wants>,
+    gateways: watch::Sender<Option<Gateways>>,
     publisher: Publisher,
     objects: Objects,
     routes: Debounce,
@@ -76,6 +85,8 @@ struct Held {
 pub(crate) struct Handles {
     pub(crate) changes: mpsc::UnboundedSender<Vec<Change>>,
     pub(crate) wants: watch::Receiver<Wants>,
+    pub(crate) gateways: watch::Receiver<Option<Gateways>>,
+    pub(crate) state: Arc<watch::Sender<Arc<State>>>,
     pub(crate) outputs: Outputs,
 }
 
@@ -83,11 +94,14 @@ impl<F: Frontend> Store<F> {
     pub(crate) fn new(plan: Plan, frontend: F) -> (Self, Handles) {
         let (sender, changes) = mpsc::unbounded_channel();
         let (wants, wanted) = watch::channel(Wants::default());
+        let (gateways, all_gateways) = watch::channel(None);
         let (publisher, outputs) = Publisher::new(frontend.endpoints());
+        let state = publisher.state();
         let store = Self {
             plan,
             changes,
             wants,
+            gateways,
             publisher,
             objects: Objects::default(),
             routes: Debounce::new(ROUTES),
@@ -96,12 +110,7 @@ impl<F: Frontend> Store<F> {
             held: None,
             published: false,
         };
-        (store, Handles { changes: sender, wants: wanted, outputs })
-    }
-
-    /// For the leader election, which writes `leader` into the state.
-    pub(crate) fn state(&self) -> std::sync::Arc<watch::Sender<std::sync::Arc<crate::State>>> {
-        self.publisher.state()
+        (store, Handles { changes: sender, wants: wanted, gateways: all_gateways, state, outputs })
     }
 
     /// Runs until no source is left.
@@ -159,6 +168,13 @@ impl<F: Frontend> Store<F> {
                     self.routes.clear();
                     self.statuses.clear();
                     let snapshot = self.objects.snapshot.clone();
+                    self.gateways.send_if_modified(|known| {
+                        let differ = !known.as_ref().is_some_and(|known| same_gateways(known, &snapshot.gateways));
+                        if differ {
+                            *known = Some(Arc::new(snapshot.gateways.clone()));
+                        }
+                        differ
+                    });
                     Stage::Running(tokio::task::spawn_blocking(move || {
                         let outcome = frontend.translate(&snapshot);
                         (frontend, outcome)
@@ -202,6 +218,11 @@ impl<F: Frontend> Store<F> {
         self.published = true;
         self.publisher.publish(outcome, &self.objects.snapshot, self.objects.problems());
     }
+}
+
+/// Whether these are the same objects.
+fn same_gateways(a: &BTreeMap<Key, Arc<ApplicationGateway>>, b: &BTreeMap<Key, Arc<ApplicationGateway>>) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(a.1, b.1))
 }
 
 /// The end of a running translation.

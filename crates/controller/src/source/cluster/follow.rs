@@ -1,0 +1,206 @@
+//! One watch, followed for ever: lists and changes to batches, failures to a pause.
+
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use kube::api::Api;
+use kube::core::{DeserializeGuard, Resource};
+use kube::runtime::watcher::{self, Event};
+use penstock_api::k8s::ObjectMeta;
+use penstock_api::reasons::{ConditionType, GatewayReason, RuleReason};
+use penstock_model::Problem;
+use serde::de::DeserializeOwned;
+use tokio::time::sleep;
+
+use super::{Sender, id_of};
+use crate::store::{Change, Id, Kind, Object, Scope};
+
+/// An object, or why it cannot be read.
+pub(crate) type Followed = Result<Object, (Id, Problem)>;
+
+/// What a missing or forbidden API means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Nothing works without: wait for it.
+    Wait,
+    /// There is nothing; look again every minute.
+    Empty,
+    /// The caller knows what to do.
+    End,
+}
+
+/// The first pause after a failure, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// Between two looks for an API that is optional.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Watches with kube's watcher.
+pub(crate) async fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    scope: Scope,
+    missing: Missing,
+    convert: impl Fn(K) -> Followed,
+    to: Vec<Sender>,
+) where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    follow_stream(watcher::watcher(api, config), scope, missing, convert, to).await;
+}
+
+/// Follows a stream of watch events until nobody listens any more.
+pub(crate) async fn follow_stream<K>(
+    stream: impl Stream<Item = watcher::Result<Event<K>>>,
+    scope: Scope,
+    missing: Missing,
+    convert: impl Fn(K) -> Followed,
+    to: Vec<Sender>,
+) {
+    let mut stream = std::pin::pin!(stream);
+    let mut list = (Vec::new(), Vec::new());
+    let mut failures = 0;
+    let mut said = None;
+    while let Some(event) = stream.next().await {
+        let batch = match event {
+            Err(error) => {
+                let absent = is_missing(&error);
+                let text = error.to_string();
+                if said.as_ref() != Some(&text) {
+                    tracing::warn!(
+                        kind = scope.kind.as_str(),
+                        namespace = scope.namespace.as_deref(),
+                        "{}",
+                        advice(&scope, absent, &text)
+                    );
+                    said = Some(text);
+                }
+                if absent && missing == Missing::End {
+                    return;
+                }
+                if absent && missing == Missing::Empty {
+                    send(&to, vec![Change::Absent(scope.clone())]);
+                    sleep(LOOK_AGAIN).await;
+                } else {
+                    sleep(delay(failures)).await;
+                    failures += 1;
+                }
+                continue;
+            }
+            Ok(Event::Init) => {
+                list = (Vec::new(), Vec::new());
+                continue;
+            }
+            Ok(Event::InitApply(object)) => {
+                match convert(object) {
+                    Ok(object) => list.0.push(object),
+                    Err(broken) => list.1.push(broken),
+                }
+                continue;
+            }
+            Ok(Event::InitDone) => {
+                let (objects, broken) = std::mem::take(&mut list);
+                vec![Change::Replace { scope: scope.clone(), objects, broken }]
+            }
+            Ok(Event::Apply(object)) => match convert(object) {
+                Ok(object) => vec![Change::Put(object)],
+                Err((id, problem)) => vec![Change::Broken(id, problem)],
+            },
+            Ok(Event::Delete(object)) => vec![Change::Remove(match convert(object) {
+                Ok(object) => object.id(),
+                Err((id, _)) => id,
+            })],
+        };
+        if said.take().is_some() {
+            tracing::info!(kind = scope.kind.as_str(), namespace = scope.namespace.as_deref(), "watching again");
+        }
+        failures = 0;
+        if !send(&to, batch) {
+            return;
+        }
+    }
+}
+
+/// The pause after so many failures: doubled each time, and a little different in every process.
+pub(crate) fn delay(failures: u32) -> Duration {
+    let whole = PAUSE.0.saturating_mul(1 << failures.min(10)).min(PAUSE.1);
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    whole.mul_f64(0.75 + 0.25 * f64::from(nanos % 1000) / 1000.0)
+}
+
+/// Reads an object that may be broken.
+pub(crate) fn read<K>(kind: Kind, guard: DeserializeGuard<K>, convert: &impl Fn(K) -> Object) -> Followed {
+    guard.0.map(convert).map_err(|invalid| {
+        let id = id_of(kind, &invalid.metadata);
+        let reason = match kind {
+            Kind::Gateway => GatewayReason::UnsupportedField.as_str(),
+            _ => RuleReason::InvalidValue.as_str(),
+        };
+        let message = format!(
+            "{}; correct the object, and see that the installed CustomResourceDefinitions are those of this version",
+            invalid.error
+        );
+        (id.clone(), Problem { object: id.object_ref(), condition: ConditionType::Accepted.as_str(), reason, message })
+    })
+}
+
+/// An object without what nobody asks for: it is most of its memory.
+pub(crate) fn slim<K: Resource>(mut object: K) -> K {
+    let metadata: &mut ObjectMeta = object.meta_mut();
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    object
+}
+
+fn send(to: &[Sender], batch: Vec<Change>) -> bool {
+    to.iter().all(|sender| sender.send(batch.clone()).is_ok())
+}
+
+/// Whether the API is not there, or not for us.
+fn is_missing(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code,
+        _ => 0,
+    };
+    matches!(code, 403 | 404)
+}
+
+fn advice(scope: &Scope, absent: bool, error: &str) -> String {
+    match (absent, scope.kind) {
+        (true, Kind::Gateway | Kind::Rule) => {
+            format!(
+                "cannot watch: {error}; install the chart penstock-crds, and see that the ServiceAccount may list and watch"
+            )
+        }
+        (true, _) => format!("cannot watch: {error}; see that the ServiceAccount may list and watch"),
+        (false, _) => format!("the watch failed and goes on: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end() {
+        assert!(delay(0) <= PAUSE.0);
+        assert!(delay(3) > delay(0));
+        assert!(delay(1000) <= PAUSE.1);
+    }
+
+    #[test]
+    fn a_slim_object_keeps_its_own_annotations() {
+        let object: penstock_api::k8s::ConfigMap = serde_json::from_value(serde_json::json!({"metadata": {
+            "name": "a", "managedFields": [{"manager": "m"}],
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "1"},
+        }}))
+        .unwrap();
+        let object = slim(object);
+        assert_eq!(object.metadata.managed_fields, None);
+        assert_eq!(object.metadata.annotations.unwrap().into_keys().collect::<Vec<_>>(), ["mine"]);
+    }
+}

@@ -1,0 +1,131 @@
+//! What is read: objects to configurations, broken ones aside, endpoints past them, references looked up.
+
+use std::time::Duration;
+
+use penstock_testkit::{ApiServer, DEADLINE};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::setup::{GATEWAY, Place, backends, define, rule, service, slice};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_becomes_a_configuration_and_goes_again() {
+    let place = Place::shared("rules").await;
+    place.apply(&format!("{GATEWAY}\n---\n{}\n---\n{}", service("one", "10.1.0.1"), service("two", "10.1.0.2"))).await;
+    let mut running = place.start(place.settings("a"));
+    running.config("the gateway alone", |config| config.listeners.len() == 1 && config.clusters.is_empty()).await;
+    place.apply(&rule("r", "one")).await;
+    let config = running.backends(&["one"]).await;
+    let cluster = config.clusters.values().next().unwrap();
+    assert_eq!(cluster.endpoints.as_slice()[0].address.to_string(), "10.1.0.1:8080", "born with its endpoints");
+    place.apply(&rule("r", "two")).await;
+    running.backends(&["two"]).await;
+    place.kubectl(&["delete", "routingrule", "r"]).await;
+    running.backends(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoints_come_without_a_new_configuration() {
+    let place = Place::shared("endpoints").await;
+    place.apply(&format!("{GATEWAY}\n---\n{}\n---\n{}", service("one", "10.1.0.1"), rule("r", "one"))).await;
+    let mut running = place.start(place.settings("a"));
+    running.backends(&["one"]).await;
+    running.outputs.config.mark_unchanged();
+    place.apply(&slice("one", "10.1.0.9")).await;
+    let update = timeout(DEADLINE, running.outputs.endpoints.recv()).await.unwrap().unwrap();
+    assert_eq!(update.endpoints.as_slice()[0].address.to_string(), "10.1.0.9:8080");
+    assert!(!running.outputs.config.has_changed().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn references_are_there_before_the_first_configuration() {
+    let place = Place::shared("references").await;
+    let gateway = "{apiVersion: penstock.dev/v1alpha1, kind: ApplicationGateway, metadata: {name: shop, namespace: NS}, spec: {className: NS, \
+                   listeners: [{name: http, port: 80, protocol: HTTP}], backendSettings: [{name: tls, protocol: HTTPS, tls: {caCertificateRefs: \
+                   [{name: ca}]}}]}}";
+    let rule = "{apiVersion: penstock.dev/v1alpha1, kind: RoutingRule, metadata: {name: r, namespace: NS}, spec: {gatewayRef: {name: shop}, \
+                backend: {settings: tls, services: [{name: one, port: 80}]}}}";
+    let ca = penstock_testkit::Ca::new("references").pem().to_owned();
+    let config_map = |key: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ca", "namespace": "NS"}, "data": {key: ca}});
+    place
+        .apply(&format!("{gateway}\n---\n{rule}\n---\n{}\n---\n{}", service("one", "10.1.0.1"), config_map("ca.crt")))
+        .await;
+    let mut running = place.start(place.settings("a"));
+    let config = running.backends(&["one"]).await;
+    let state = running.state("the first state", |state| state.synced).await;
+    assert_eq!(state.generation, 1, "{state:#?}");
+    let tls = config.clusters.values().next().unwrap().tls.clone().unwrap();
+    assert!(tls.authorities.unwrap().contains("BEGIN CERTIFICATE"));
+    // And a change of what is referred to is followed, too.
+    place.kubectl(&["delete", "configmap", "ca"]).await;
+    running.state("the missing ConfigMap", |state| !state.outcome.problems.is_empty()).await;
+    place.apply(&config_map("ca.crt").to_string()).await;
+    running.state("the ConfigMap again", |state| state.outcome.problems.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_readiness_probe_of_a_pod_is_found_through_its_endpoint() {
+    let place = Place::shared("pods").await;
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: NS}, spec: {containers: [{name: web, image: web, ports: \
+               [{containerPort: 8080}], readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 7}}]}}";
+    let slice = slice("web", "10.1.0.1")
+        .replace("conditions:", "targetRef: {kind: Pod, name: web-1, namespace: NS}, conditions:");
+    let service = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: NS}, spec: {ports: [{port: 80, targetPort: 8080}]}}";
+    place.apply(&format!("{GATEWAY}\n---\n{pod}\n---\n{service}\n---\n{slice}\n---\n{}", rule("r", "web"))).await;
+    let mut running = place.start(place.settings("a"));
+    let config = running.backends(&["web"]).await;
+    let probe = config.clusters.values().next().unwrap().probe.clone().unwrap();
+    assert_eq!((&*probe.path, probe.interval), ("/ready", Duration::from_secs(7)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_object_hurts_nothing_else() {
+    // Definitions without a schema, as of some other version, on a server of its own.
+    let server = tokio::task::spawn_blocking(|| {
+        let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start_new().unwrap()));
+        let mut crds = penstock_api::crds();
+        for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
+            let open = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+            version.schema = Some(serde_json::from_value(open).unwrap());
+        }
+        for crd in &crds {
+            server.apply(&penstock_api::crd_yaml(crd)).unwrap();
+        }
+        server.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], "").unwrap();
+        server
+    });
+    let place = Place::on(server.await.unwrap(), "broken").await;
+    let broken = rule("broken", "one").replace("gatewayRef: {name: shop}", "gatewayRef: 7");
+    place
+        .apply(&format!("{GATEWAY}\n---\n{}\n---\n{broken}\n---\n{}", service("one", "10.1.0.1"), rule("good", "one")))
+        .await;
+    let mut running = place.start(place.settings("a"));
+    running.backends(&["one"]).await;
+    let state = running.state("the problem", |state| !state.unread.is_empty()).await;
+    assert_eq!(state.unread[0].object.to_string(), "RoutingRule broken/broken");
+    // Others go on being followed.
+    place.apply(&service("two", "10.1.0.2")).await;
+    place.apply(&rule("good", "two")).await;
+    running.backends(&["two"]).await;
+    place.kubectl(&["delete", "routingrule", "broken"]).await;
+    running.state("no problem", |state| state.unread.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_server_that_comes_back_is_followed_again() {
+    let server = tokio::task::spawn_blocking(|| {
+        let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start_new().unwrap()));
+        define(server);
+        server
+    });
+    let server = server.await.unwrap();
+    let place = Place::on(server, "away").await;
+    place.apply(&format!("{GATEWAY}\n---\n{}\n---\n{}", service("one", "10.1.0.1"), rule("r", "one"))).await;
+    let mut running = place.start(place.settings("a"));
+    running.backends(&["one"]).await;
+    tokio::task::spawn_blocking(|| server.stop().unwrap()).await.unwrap();
+    assert_eq!(running.outputs.config.borrow().as_deref().map(backends), Some(vec!["one".to_owned()]));
+    tokio::task::spawn_blocking(|| server.start().unwrap()).await.unwrap();
+    place.apply(&format!("{}\n---\n{}", service("two", "10.1.0.2"), rule("r", "two"))).await;
+    running.backends(&["two"]).await;
+}
