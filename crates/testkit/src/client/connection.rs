@@ -258,7 +258,8 @@ impl Connection {
     /// # Errors
     /// It is still open after `deadline`.
     pub async fn closed(&mut self, deadline: Duration) -> Result<Vec<u8>> {
-        let patience = std::mem::replace(&mut self.patience, deadline);
+        // Longer than the deadline: a read that gives up must not pass for the end of the connection.
+        let patience = std::mem::replace(&mut self.patience, deadline * 2);
         let all = async { while let Ok(true) = self.fill().await {} };
         let over = timeout(deadline, all).await;
         self.patience = patience;
