@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -215,11 +216,18 @@ impl Outbound<'_> {
             return Pending::new(link, active, record, &self.forward.websocket).accept(self.downstream, headers, guard);
         }
         strip_response(&mut headers);
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            // The length of a body that is not sent: RFC 9110 8.6 forbids it in a 204, and hyper takes it for the length
+            // of the one that is.
+            headers.remove(CONTENT_LENGTH);
+        }
         if let Some(limit) = keep_alive_timeout {
             link.keep_idle(limit);
         }
         let worker = &self.downstream.worker;
-        let body = match link.connection.take_whole_body().filter(|_| request.is_none()) {
+        // While the request still goes out, the connection has to stay with the answer: a stream even of one piece.
+        let whole = if request.is_none() { link.connection.take_whole_body() } else { None };
+        let body = match whole {
             Some(bytes) => {
                 worker.pool.put(link);
                 Body::whole(bytes, Some(record), guard)
