@@ -6,9 +6,11 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 mod manifests;
+mod raw;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use penstock_testkit::{
 use serde_json::Value;
 
 pub(crate) use manifests::{HTTP, gateway, http_gateway, rule, rule_to, service, service_at};
+pub(crate) use raw::{RawBackend, read_until};
 
 /// A running `penstock run --manifests`; killed when the value is dropped.
 pub(crate) struct Gateway {
@@ -38,7 +41,7 @@ impl Gateway {
         Self::start(&[http_gateway(""), rule_to("all", "app"), service("app", &[backend])]).await
     }
 
-    /// As [`start`](Self::start), with more arguments.
+    /// As [`start`](Self::start), with more arguments, in which `$name` is a port, too.
     pub(crate) async fn start_with(args: &[&str], objects: &[String]) -> Self {
         let mut gateway = Self::starting(args, objects);
         gateway.process.wait_ready(gateway.admin, DEADLINE).await;
@@ -51,10 +54,12 @@ impl Gateway {
         manifests.write("objects.yaml", &with_ports(&ports, &objects.join("\n---\n")));
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let process = Process::of(env!("CARGO_BIN_EXE_penstock"))
-            .args(["run", "--workers", "1", "--bind-address", "127.0.0.1", "--drain-timeout", "10s"])
+            .args(["run", "--workers", "1", "--bind-address", "127.0.0.1"])
+            // As a variable, so that the arguments of a test go before it.
+            .env("PENSTOCK_DRAIN_TIMEOUT", "10s")
             .args(["--admin-address", &admin.to_string(), "--manifests"])
             .arg(manifests.path())
-            .args(args)
+            .args(args.iter().map(|arg| with_ports(&ports, arg)))
             .start();
         Self { process, manifests, ports, admin }
     }
@@ -65,8 +70,8 @@ impl Gateway {
     }
 
     /// Writes one more file of objects, or replaces it.
-    pub(crate) fn write(&self, file: &str, yaml: &str) {
-        self.manifests.write(file, &with_ports(&self.ports, yaml));
+    pub(crate) fn write(&self, file: &str, yaml: &str) -> PathBuf {
+        self.manifests.write(file, &with_ports(&self.ports, yaml))
     }
 
     /// Removes such a file.
