@@ -1,0 +1,59 @@
+//! Without an API server the traffic goes on; when it is back, changes arrive, and no Pod was restarted.
+
+use std::time::Duration;
+
+use penstock_e2e::cluster::{Cluster, PATIENCE, RULES, number, restarts, script};
+use penstock_e2e::load::{Departures, Load, Plan};
+use penstock_testkit::{client, eventually};
+use serde_json::json;
+
+const SCRIPT: &str = "tests/cluster/cluster";
+
+/// E2E_OUTAGE says for how many seconds. Only with the local cluster, whose API server can be stopped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traffic_survives_the_api_server() {
+    if std::env::var("CLUSTER").as_deref() != Ok("local") {
+        println!("not asked: the API server of this cluster cannot be stopped; CLUSTER=local has one that can");
+        return;
+    }
+    let cluster = Cluster::connect().await;
+    let addr = cluster.gateway("lonely").await;
+    let before = restarts(&cluster.own_pods().await);
+    let message_every = Duration::from_millis(500);
+    let plan =
+        Plan { addr, host: "lonely.example.com".to_owned(), requests_per_second: 100, websockets: 40, message_every };
+    // Nobody leaves, so no WebSocket may be closed at all.
+    let load = Load::start(&plan, &Departures::default()).await;
+
+    script(SCRIPT, &["stop", "apiserver"]).await;
+    let outage = Duration::from_secs(number("E2E_OUTAGE", 60));
+    // How long it is away is what is tested; the load looks at every answer meanwhile.
+    tokio::time::sleep(outage).await;
+    assert!(
+        cluster.objects.try_get(RULES, &cluster.namespace, "lonely").await.is_err(),
+        "the API server was not stopped"
+    );
+    let during = load.report();
+    during.assert_clean();
+    script(SCRIPT, &["start", "apiserver"]).await;
+
+    let patch = json!({"spec": {"hostNames": ["lonely.example.com", "back.example.com"]}});
+    eventually("a change to be accepted", PATIENCE, || {
+        cluster.objects.patch(RULES, &cluster.namespace, "lonely", &patch)
+    })
+    .await;
+    let written = tokio::time::Instant::now();
+    eventually("the change in the traffic", PATIENCE, || async {
+        let answer = client::get(addr, "back.example.com", "/").await.map_err(|error| format!("{error:#}"))?;
+        if answer.status == 200 { Ok(()) } else { Err(answer.status.to_string()) }
+    })
+    .await;
+    let arrived = written.elapsed();
+    let report = load.stop().await;
+    println!("\n{report}");
+    println!("{:<42}{:>10.1} s", "API server away", outage.as_secs_f64());
+    println!("{:<42}{:>10.1} s\n", "first change after that in the traffic", arrived.as_secs_f64());
+    report.assert_clean();
+    assert!(during.answered >= 90 * outage.as_secs(), "the load was not made:\n{during}");
+    assert_eq!(restarts(&cluster.own_pods().await), before, "Pods were restarted");
+}
