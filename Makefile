@@ -87,7 +87,8 @@ charts: ## Test the charts; with KUBECONFIG also against that API server
 .PHONY: e2e
 e2e: ## End-to-end tests in a cluster: CLUSTER=local brings its own (root), else KUBECONFIG
 	@[[ -x tests/e2e/run.sh ]] || { echo "tests/e2e/run.sh is missing: there are no end-to-end tests in this checkout" >&2; exit 1; }
-	@CLUSTER="$(CLUSTER)" scripts/e2e.sh
+	@$(SETUP) rust cc podman $(if $(filter local,$(CLUSTER)),openssl node)
+	@CLUSTER="$(CLUSTER)" tests/e2e/run.sh
 
 .PHONY: image
 image: ## Build the image localhost/penstock:dev with this machine's cargo and podman
