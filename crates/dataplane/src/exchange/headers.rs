@@ -46,11 +46,18 @@ pub(crate) struct Added {
 
 impl Added {
     /// Puts together what this request carries, next to its own headers.
-    pub(crate) fn new(parts: &request::Parts, origin: &Origin<'_>, authority: &[u8], request_id: &str) -> Self {
+    pub(crate) fn new(
+        parts: &request::Parts,
+        origin: &Origin<'_>,
+        kept: &Kept,
+        authority: &[u8],
+        request_id: &str,
+    ) -> Self {
         let mut added = Self { values: Vec::with_capacity(256), entries: Vec::with_capacity(OURS.len()) };
         let headers = &parts.headers;
-        let absent = |name: &str| !(origin.trusted && headers.contains_key(name));
-        if origin.trusted {
+        // What Connection lists was for us alone: it counts as not said.
+        let absent = |name: &str| !(origin.trusted && headers.contains_key(name) && !kept.drops(name));
+        if !absent("x-forwarded-for") {
             added.forwarded_for(headers, origin.peer);
         } else {
             added.put("x-forwarded-for", origin.peer.as_bytes());
@@ -112,6 +119,11 @@ pub(crate) struct Kept {
 impl Kept {
     pub(crate) fn of(headers: &HeaderMap, trusted: bool) -> Self {
         Self { trusted, listed: listed(headers) }
+    }
+
+    /// Whether the Connection header lists this name.
+    fn drops(&self, name: &str) -> bool {
+        self.listed.iter().any(|listed| listed.as_str() == name)
     }
 
     /// Whether a header goes on to the backend. Host, Content-Length and Transfer-Encoding are the codec's own.

@@ -149,8 +149,8 @@ async fn answer(downstream: &Rc<Downstream>, parts: &request::Parts, body: Incom
                 trusted,
             };
             let Valid { authority, path, .. } = &valid;
-            let added = Added::new(parts, &origin, authority, &request_id);
             let kept = Kept::of(&parts.headers, trusted);
+            let added = Added::new(parts, &origin, &kept, authority, &request_id);
             let rewritten = forward::target(&to.path, path, parts);
             let received = || parts.uri.path_and_query().map_or("/", |target| target.as_str());
             let out = forward::Outbound {
