@@ -279,6 +279,20 @@ fn status_of_nobody_says_what_to_do() {
 }
 
 #[test]
+fn run_says_what_is_missing() {
+    let admin = format!("127.0.0.1:{}", free_port());
+    let ended =
+        penstock(&["run", "--kubeconfig", "/nowhere/config", "--admin-address", &admin, "--log-format", "text"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    assert!(last.starts_with("penstock: ") && last.contains("--kubeconfig /nowhere/config"), "{}", ended.stderr);
+
+    let ended = penstock(&["run", "--manifests", "/nowhere", "--drain-timeout", "1s", "--drain-spread", "2s"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("--drain-spread 2s is longer than --drain-timeout 1s"), "{}", ended.stderr);
+}
+
+#[test]
 fn demo_names_a_port_that_is_taken() {
     // Somebody else's will do, too.
     let _held = std::net::TcpListener::bind(("127.0.0.1", 9002));
