@@ -58,7 +58,12 @@ impl Parked for TcpStream {
 
 impl Parked for TlsStream<TcpStream> {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        self.get_ref().0.poll_read_ready(cx)
+        let (tcp, tls) = self.get_ref();
+        // What came together with the end of the handshake is decrypted already, and the socket has nothing more.
+        if !tls.wants_read() {
+            return Poll::Ready(Ok(()));
+        }
+        tcp.poll_read_ready(cx)
     }
 }
 
