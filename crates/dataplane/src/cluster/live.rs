@@ -73,6 +73,11 @@ impl LiveCluster {
         self.members.load().all.clone()
     }
 
+    /// Whether requests or WebSockets are under way at its endpoints.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.members.load().all.iter().any(|endpoint| endpoint.active() != (0, 0))
+    }
+
     /// Endpoints that take traffic.
     pub fn available(&self) -> usize {
         self.members.load().available.len()

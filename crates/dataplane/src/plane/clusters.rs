@@ -13,6 +13,9 @@ use crate::worker::{Command, Departure};
 #[derive(Debug, Default)]
 pub(super) struct Clusters {
     live: HashMap<ClusterId, Arc<LiveCluster>>,
+    /// Clusters that no configuration names any more. What runs there goes on: only the departure of an endpoint ends it,
+    /// so they hear of those until they have nothing left.
+    retired: HashMap<ClusterId, Arc<LiveCluster>>,
     by_source: HashMap<EndpointSource, Vec<ClusterId>>,
     /// By the cluster and what they were, with the end of their drain.
     draining: HashMap<ClusterId, Vec<(Arc<LiveEndpoint>, Instant)>>,
@@ -31,7 +34,9 @@ impl Clusters {
     /// new or whose probing may have changed, and what workers must be told.
     pub(super) fn update(&mut self, config: &Config) -> (Vec<ClusterId>, Vec<Command>) {
         let (mut changed, mut commands) = (Vec::new(), Vec::new());
+        self.forget_quiet();
         for (id, cluster) in &config.clusters {
+            let returned = self.retired.remove(id).map(|back| self.live.insert(id.clone(), back)).is_some();
             let Some(live) = self.live.get(id).cloned() else {
                 self.live.insert(id.clone(), Arc::new(LiveCluster::new(Arc::clone(cluster))));
                 self.by_source.entry(cluster.source.clone()).or_default().push(id.clone());
@@ -39,37 +44,46 @@ impl Clusters {
                 continue;
             };
             let before = live.config();
-            if Arc::ptr_eq(&before, cluster) {
+            if Arc::ptr_eq(&before, cluster) && !returned {
                 continue;
             }
             if before.source != cluster.source {
                 self.unlink(&before.source, id);
                 self.by_source.entry(cluster.source.clone()).or_default().push(id.clone());
             }
-            if *before != **cluster {
+            if returned || *before != **cluster {
                 live.configure(Arc::clone(cluster));
                 changed.push(id.clone());
             }
             // Endpoints of a Service come on the fast way, which may be ahead of this configuration.
             let fast = matches!(cluster.source, EndpointSource::Service { .. }) && before.source == cluster.source;
-            if !fast {
+            if !fast || returned {
                 commands.extend(self.replace(id, &cluster.endpoints));
             }
         }
         (changed, commands)
     }
 
-    /// Lets go of clusters that a configuration does not have.
-    pub(super) fn remove_missing(&mut self, config: &Config) -> (Vec<ClusterId>, Vec<Command>) {
+    /// Retires clusters that a configuration does not have. Nothing departs by that: it asks only new requests.
+    pub(super) fn remove_missing(&mut self, config: &Config) -> Vec<ClusterId> {
         let gone: Vec<ClusterId> = self.live.keys().filter(|id| !config.clusters.contains_key(*id)).cloned().collect();
-        let mut commands = Vec::new();
         for id in &gone {
-            commands.extend(self.replace(id, &EndpointSet::default()));
-            if let Some(live) = self.live.remove(id) {
-                self.unlink(&live.config().source, id);
-            }
+            self.retired.extend(self.live.remove_entry(id));
         }
-        (gone, commands)
+        gone
+    }
+
+    /// Lets go of retired clusters where nothing runs any more, and of drains that are over.
+    fn forget_quiet(&mut self) {
+        let quiet: Vec<_> = self.retired.extract_if(|_, cluster| !cluster.is_busy()).collect();
+        for (id, cluster) in quiet {
+            self.unlink(&cluster.config().source, &id);
+        }
+        let now = Instant::now();
+        self.draining.retain(|_, draining| {
+            draining.retain(|(_, end)| *end > now);
+            !draining.is_empty()
+        });
     }
 
     /// New endpoints of every cluster that has this source.
@@ -80,7 +94,7 @@ impl Clusters {
     }
 
     fn replace(&mut self, id: &ClusterId, set: &EndpointSet) -> Vec<Command> {
-        let Some(live) = self.live.get(id) else { return Vec::new() };
+        let Some(live) = self.live.get(id).or_else(|| self.retired.get(id)) else { return Vec::new() };
         let now = Instant::now();
         let draining = self.draining.entry(id.clone()).or_default();
         draining.retain(|(_, end)| *end > now);

@@ -135,7 +135,7 @@ impl Plane {
     fn apply(&mut self, config: Arc<Config>) {
         let started = Instant::now();
         let before = self.live.load_full();
-        let (mut changed, mut commands) = self.clusters.update(&config);
+        let (mut changed, commands) = self.clusters.update(&config);
         let clusters = &self.clusters;
         let routes = RouteTable::compile(&config, &before.routes, |_, route| {
             Arc::new(RouteState::new(route, |id| clusters.get(id).cloned()))
@@ -163,10 +163,8 @@ impl Plane {
             let departure = Departure { timeout: self.options.drain_timeout, spread: self.options.drain_spread };
             self.tell(|| Command::ListenersGone(gone.clone(), departure));
         }
-        let (removed, more) = self.clusters.remove_missing(&config);
-        commands.extend(more);
         self.tell_all(commands);
-        changed.extend(removed);
+        changed.extend(self.clusters.remove_missing(&config));
         self.config = config;
         self.generation += 1;
         self.refresh(&changed);
