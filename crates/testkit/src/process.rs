@@ -26,6 +26,10 @@ pub enum Signal {
     Int,
     /// SIGKILL.
     Kill,
+    /// SIGSTOP: it stands still, the kernel goes on accepting for it.
+    Stop,
+    /// SIGCONT.
+    Continue,
 }
 
 /// How to start the program.
@@ -160,6 +164,8 @@ impl Process {
             Signal::Term => rustix::process::Signal::TERM,
             Signal::Int => rustix::process::Signal::INT,
             Signal::Kill => rustix::process::Signal::KILL,
+            Signal::Stop => rustix::process::Signal::STOP,
+            Signal::Continue => rustix::process::Signal::CONT,
         };
         if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
             // It may end at any moment, and then there is nobody to tell.

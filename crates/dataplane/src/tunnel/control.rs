@@ -85,7 +85,7 @@ impl Control {
         }
     }
 
-    /// Ends the tunnel at once. `reason` counts unless a close was asked for before.
+    /// Ends the tunnel at once, with a Close where one can be sent without waiting. `reason` counts unless a close was asked for before.
     pub fn cut(&self, reason: CloseReason) {
         let reason = match self.0.asked.get() {
             Asked::Nothing => reason,

@@ -82,7 +82,7 @@ impl Registry {
         }
     }
 
-    /// Ends them all at once, without a Close.
+    /// Ends them all at once, with a Close where one can be sent without waiting.
     pub fn cut_all(&self, filter: Filter, reason: CloseReason) {
         for control in self.matching(filter).into_iter().filter_map(|number| self.control(number)) {
             control.cut(reason);

@@ -229,7 +229,10 @@ where
         self.control.register(cx.waker());
         let over = match self.control.asked() {
             Asked::Cut(reason) => {
-                self.reason.get_or_insert(reason);
+                // Its Close goes out if that can be done at once.
+                if self.closing || !self.close(reason) {
+                    self.poll_directions(cx);
+                }
                 true
             }
             Asked::Close(reason) if !self.closing => self.close(reason),

@@ -174,8 +174,20 @@ impl Worker {
                 Command::Stop => break,
             }
         }
+        self.cut_tunnels().await;
         self.metrics.flush();
         self.log.flush();
+    }
+
+    /// Ends every tunnel and waits until they have said so.
+    async fn cut_tunnels(&self) {
+        self.tunnels.cut_all(Filter::All, CloseReason::Drain);
+        // Each needs to be polled once.
+        let mut left = self.tunnels.count(Filter::All);
+        while left > 0 && self.tunnels.count(Filter::All) > 0 {
+            tokio::task::yield_now().await;
+            left -= 1;
+        }
     }
 
     /// Closes tunnels of a kind, evenly over a time.

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
+use crate::tunnel::frames::{Sender, going_away};
 use crate::tunnel::registry::Registered;
 use crate::tunnel::{CloseReason, Filter, Registry};
 
@@ -82,7 +83,7 @@ async fn a_cut_reaches_the_relay() {
         let mut pipes = Pipes::new(Limits { websocket: true, ..Limits::default() }, 100);
         let _registered = registry.insert(pipes.control.clone(), 1, 1);
         registry.cut_all(Filter::Endpoint(1), CloseReason::Drain);
-        assert_eq!(rest(&mut pipes.client).await, b"");
+        assert_eq!(rest(&mut pipes.client).await, going_away(Sender::Server), "what can be said at once is said");
         assert_eq!(within(pipes.task).await.unwrap().reason, CloseReason::Drain);
     })
     .await;
