@@ -97,6 +97,8 @@ fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap, version: Version) -> Resu
         return Err(bad("there is more than one Host header"));
     }
     match (uri.authority(), host) {
+        // RFC 9112 3.2.3: the authority alone is a target for CONNECT only.
+        (Some(_), _) if uri.scheme().is_none() => Err(bad("the target is neither a path nor a URL")),
         (Some(authority), _) if authority.as_str().contains('@') => Err(bad("the target has user information")),
         (Some(authority), _) => Ok(authority.as_str().as_bytes()),
         (None, Some(host)) => Ok(host.as_bytes()),
