@@ -90,10 +90,15 @@ async fn observe(
     controller: watch::Sender<Arc<penstock_model::Observed>>,
     readiness: Readiness,
 ) {
+    let mut silent = false;
     while observed.changed().await.is_ok() {
         let now = Arc::clone(&observed.borrow_and_update());
         if now.generation > 0 {
             readiness.ready();
+            let before = std::mem::replace(&mut silent, now.ports.is_empty());
+            if silent && !before {
+                tracing::warn!("nothing is listening: no ApplicationGateway of this class has a listener");
+            }
         }
         controller.send_replace(now);
     }
