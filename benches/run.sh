@@ -47,6 +47,9 @@ measure() {
     echo "# Penstock beside its peers"
     echo
     date -u '+- Date: %Y-%m-%d %H:%M UTC'
+    # Whoever else computes takes caches and turns away from all proxies, and not evenly.
+    read -r load _ </proc/loadavg
+    echo "- Load average before the run: $load$(awk -v load="$load" 'BEGIN { if (load > 0.7) print " - **the machine was not idle: do not trust small differences**" }')"
     taskset -c 1 "$here/rig/target/release/penstock-rig" --penstock "$PENSTOCK" --rounds "${ROUNDS:-3}" ${ROWS:+--rows "$ROWS"}
 }
 if [ -n "$out" ]; then measure | tee "$out"; else measure; fi
