@@ -49,7 +49,7 @@ impl Backend {
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> std::io::Result<()> {
         loop {
             let (stream, peer) = listener.accept().await?;
-            tokio::spawn(Arc::clone(&self).connection(stream, peer.ip()));
+            tokio::spawn(Arc::clone(&self).connection(stream, peer.ip().to_canonical()));
         }
     }
 

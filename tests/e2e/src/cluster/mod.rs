@@ -122,7 +122,7 @@ spec:
         .await;
         let addr = SocketAddr::new(self.address(name).await, 80);
         let host = format!("{name}.example.com");
-        eventually(&format!("an answer for {host} at {addr}"), PROMPT, || async {
+        eventually(&format!("an answer for {host} at {addr}"), PATIENCE, || async {
             let answer = penstock_testkit::client::get(addr, &host, "/").await.map_err(|error| format!("{error:#}"))?;
             if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
         })

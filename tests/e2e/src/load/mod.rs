@@ -51,7 +51,7 @@ impl Load {
     /// # Panics
     /// When they are not open after a minute.
     pub async fn start(plan: &Plan, departures: &Departures) -> Self {
-        let (stop, tally) = (watch::Sender::new(false), Arc::new(Tally::default()));
+        let (stop, tally) = (watch::Sender::new(false), Arc::new(Tally::starting_now()));
         let mut tasks = JoinSet::new();
         for _ in 0..plan.websockets {
             let socket = websockets::keep_one(plan.clone(), Arc::clone(&tally), departures.clone(), stop.subscribe());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -10,8 +10,9 @@ use tokio::sync::watch;
 const KEPT: usize = 20;
 
 /// The counters that the tasks of a load share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tally {
+    started: Instant,
     report: Mutex<Report>,
     opened: Opened,
 }
@@ -46,6 +47,10 @@ pub struct Report {
 }
 
 impl Tally {
+    pub(super) fn starting_now() -> Self {
+        Self { started: Instant::now(), report: Mutex::default(), opened: Opened::default() }
+    }
+
     pub(super) fn answered(&self, took: Duration) {
         self.change(|report| {
             report.answered += 1;
@@ -73,14 +78,14 @@ impl Tally {
     pub(super) fn error(&self, what: &str) {
         self.change(|report| {
             report.errors += 1;
-            report.keep(what);
+            report.keep(self.started.elapsed(), what);
         });
     }
 
     pub(super) fn cut(&self, what: &str) {
         self.change(|report| {
             report.cut += 1;
-            report.keep(what);
+            report.keep(self.started.elapsed(), what);
         });
     }
 
@@ -113,9 +118,9 @@ impl Report {
         assert!(self.errors == 0 && self.cut == 0, "{} errors, {} WebSockets cut\n{self}", self.errors, self.cut);
     }
 
-    fn keep(&mut self, what: &str) {
+    fn keep(&mut self, after: Duration, what: &str) {
         if self.failures.len() < KEPT {
-            self.failures.push(what.to_owned());
+            self.failures.push(format!("after {after:.1?}: {what}"));
         }
     }
 }

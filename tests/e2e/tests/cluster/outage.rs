@@ -56,4 +56,6 @@ async fn traffic_survives_the_api_server() {
     report.assert_clean();
     assert!(during.answered >= 90 * outage.as_secs(), "the load was not made:\n{during}");
     assert_eq!(restarts(&cluster.own_pods().await), before, "Pods were restarted");
+    // The other parts of the cluster take longer to come back (kube-proxy up to a minute); the next test needs them all.
+    cluster.gateway("recovered").await;
 }
