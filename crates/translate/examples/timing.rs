@@ -22,9 +22,10 @@ fn main() {
     let mut snapshot = Snapshot::default();
     let gateway = "{metadata: {name: g, namespace: a}, spec: {listeners: [{name: http, port: 80, protocol: HTTP}]}}";
     snapshot.gateways.insert(Key::new("a", "g"), object(gateway));
+    let namespace: Arc<str> = "a".into();
     for index in 0..count {
-        snapshot.rules.insert(Key::new("a", format!("r{index}")), rule(index, "/images/*"));
-        let key = Key::new("a", format!("s{index}"));
+        snapshot.rules.insert(Key::new(namespace.clone(), format!("r{index}")), rule(index, "/images/*"));
+        let key = Key::new(namespace.clone(), format!("s{index}"));
         let service = format!("{{metadata: {{name: s{index}, namespace: a}}, spec: {{ports: [{{port: 80}}]}}}}");
         snapshot.services.insert(key.clone(), object(&service));
         let address = format!("10.0.{}.{}", index / 250, index % 250 + 1);

@@ -1,12 +1,13 @@
 //! Listeners and the statuses of gateways: which listener keeps which host, which certificates it has, and its routes in order.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_api::ApplicationGatewayStatus;
 use penstock_api::gateway::{GatewaySummary, ListenerStatus};
 use penstock_api::reasons::{ConditionType, GatewayReason, ListenerReason};
-use penstock_model::{Listener, ListenerId, ObjectRef, Problem, Route};
+use penstock_model::{Listener, ListenerId, Name, ObjectRef, Problem, Route};
 
 use crate::finding::{Effect, Finding};
 use crate::gateway::Gateway;
@@ -64,9 +65,9 @@ impl Assembly<'_> {
             name: gateway.key.name.clone(),
         };
         let mut before = std::mem::take(&mut memo.listeners);
+        let mut closed_before = std::mem::take(&mut memo.closed);
         let mut statuses = Vec::with_capacity(gateway.listeners.len());
         let mut invalid: Vec<&str> = Vec::new();
-        let mut closed: Vec<Arc<Listener>> = Vec::new();
         for listener in &gateway.listeners {
             for reference in listener.tls.iter().flat_map(|tls| &tls.certificates) {
                 assembled.secrets.insert(tls::secret_key(&gateway, reference));
@@ -84,8 +85,11 @@ impl Assembly<'_> {
             }
             match head {
                 Some(head) if listener.closed => {
-                    let kept = with_routes(head, Some(Vec::new()), before.remove(&listener.name));
-                    closed.extend(bind_port.map(|_| kept));
+                    let kept = with_routes(head, Some(Vec::new()), closed_before.remove(&listener.name));
+                    if bind_port.is_some() {
+                        memo.closed.insert(listener.name.clone(), Arc::clone(&kept));
+                        assembled.listeners.push(kept);
+                    }
                 }
                 Some(head) if bind_port.is_some() => {
                     let routes = self.routes(memo, &head, before.get(&listener.name));
@@ -102,11 +106,6 @@ impl Assembly<'_> {
             }
             assembled.problems.extend(findings.iter().filter_map(|finding| finding.problem(&object)));
             statuses.push(status);
-        }
-        let in_force = memo.listeners.len();
-        for listener in closed {
-            memo.listeners.insert(listener.id.name.clone(), Arc::clone(&listener));
-            assembled.listeners.push(listener);
         }
         let mut findings = [gateway.findings.as_slice(), memo.pools.0.as_slice()].concat();
         let not_valid = GatewayReason::ListenersNotValid.as_str();
@@ -125,13 +124,13 @@ impl Assembly<'_> {
             addresses: Vec::new(),
             listeners: statuses,
             summary: Some(GatewaySummary {
-                listeners: count(in_force),
+                listeners: count(memo.listeners.len()),
                 rules: memo.attached_rules,
                 healthy: String::new(),
             }),
             backends: Vec::new(),
         };
-        let clusters = memo.uses.clusters().map(|(id, _)| id.clone()).collect();
+        let clusters = memo.uses.ids().cloned().collect();
         assembled.statuses.insert(gateway.key.clone(), GatewayStatus { status, clusters });
     }
 
@@ -177,28 +176,48 @@ impl Assembly<'_> {
 
     /// The routes of a listener in order; `None`: those that it had.
     fn routes(&self, memo: &GatewayMemo, head: &Listener, before: Option<&Arc<Listener>>) -> Option<Vec<Arc<Route>>> {
+        let none = BTreeMap::new();
+        let touched = self.touched.get(&memo.gateway.key).unwrap_or(&none);
+        if before.is_some() && touched.is_empty() {
+            return None;
+        }
         let of_rule = |key: &Key| {
             let part = self.rules.get(key).and_then(|rule| rule.part.as_ref());
-            let mut lists = part.into_iter().flat_map(|part| &part.routes);
-            lists.find(|(name, _)| *name == head.id.name).map(|(_, routes)| routes.as_slice()).unwrap_or_default()
+            of_listener(part.map(|part| part.routes.as_slice()).unwrap_or_default(), head)
         };
-        let mut routes: Vec<Arc<Route>>;
-        match before {
-            None => routes = memo.rules.iter().flat_map(of_rule).cloned().collect(),
-            Some(before) => {
-                let touched = self.touched.get(&memo.gateway.key)?;
-                let names: BTreeSet<(&str, &str)> = touched.iter().map(|key| (&*key.name, &*key.namespace)).collect();
-                let stays = |route: &&Arc<Route>| !names.contains(&(&*route.rule.name, &*route.rule.namespace));
-                routes = before.routes.iter().filter(stays).cloned().collect();
-                // A rule that moved to another gateway has routes there.
-                let here = touched.iter().filter(|key| memo.rules.contains(key));
-                routes.extend(here.flat_map(of_rule).cloned());
+        let few = touched.len() * FEW <= memo.rules.len();
+        let Some(before) = before.filter(|_| few) else {
+            let mut routes: Vec<Arc<Route>> = memo.rules.iter().flat_map(of_rule).cloned().collect();
+            routes.sort_by(|a, b| order(a, b));
+            return Some(routes);
+        };
+        let mut routes = before.routes.clone();
+        for route in touched.values().flat_map(|before| of_listener(before, head)) {
+            if let Ok(place) = routes.binary_search_by(|other| order(other, route)) {
+                routes.remove(place);
             }
         }
-        // Nearly sorted but for what was added: the sort finds the runs.
-        routes.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| a.host.cmp(&b.host).reverse()));
+        // A rule that moved to another gateway has its routes there.
+        for route in touched.keys().filter(|key| memo.rules.contains(key)).flat_map(of_rule) {
+            let place = routes.partition_point(|other| order(other, route).is_lt());
+            routes.insert(place, Arc::clone(route));
+        }
         Some(routes)
     }
+}
+
+/// Up to one rule in so many is put into its place; for more of them everything is sorted.
+const FEW: usize = 16;
+
+/// The order of a listener's routes. One rule has each host and path position once, so no two are equal.
+fn order(a: &Route, b: &Route) -> Ordering {
+    a.rank.cmp(&b.rank).then_with(|| b.host.cmp(&a.host))
+}
+
+/// What a rule has for one listener.
+fn of_listener<'r>(routes: &'r [(Name, Vec<Arc<Route>>)], head: &Listener) -> &'r [Arc<Route>] {
+    let mut lists = routes.iter();
+    lists.find(|(name, _)| *name == head.id.name).map(|(_, routes)| routes.as_slice()).unwrap_or_default()
 }
 
 /// The listener with its routes; the one of before when nothing differs.

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_api::reasons::RuleReason;
-use penstock_model::{Config, ObjectRef, Problem};
+use penstock_model::{Cluster, ClusterId, Config, Listener, Name, ObjectRef, Problem, Route};
 
 use crate::assemble::Assembly;
 use crate::finding::Finding;
 use crate::gateway::Gateway;
 use crate::hosts::Owners;
 use crate::memo::{GatewayMemo, RuleMemo, RulePart};
-use crate::outcome::{Outcome, Wants};
+use crate::outcome::{Outcome, RuleStatus, Wants};
 use crate::rule::{self, Attachment, Lowered};
 use crate::seen::{Changes, Seen};
 use crate::snapshot::{Key, Options, Snapshot};
@@ -29,11 +29,16 @@ pub struct Translator {
     /// Services of which a Pod is wanted, with the number of rules that want it.
     pods: BTreeMap<Key, usize>,
     certificates: Certificates,
+    /// What the last outcome had, so that the next begins with a copy: building thousands of entries anew costs more.
     config: Arc<Config>,
+    statuses: BTreeMap<Key, Arc<RuleStatus>>,
+    wanted_pods: BTreeSet<Key>,
+    /// Clusters that may have come, changed or gone in this translation.
+    clusters: Vec<(ClusterId, Option<Arc<Cluster>>)>,
 }
 
-/// Rules whose routes changed, by gateway.
-pub(crate) type Touched = BTreeMap<Key, BTreeSet<Key>>;
+/// Rules whose routes changed, by gateway, and the routes that they had.
+pub(crate) type Touched = BTreeMap<Key, BTreeMap<Key, Vec<(Name, Vec<Arc<Route>>)>>>;
 
 impl Translator {
     /// Translates a snapshot. Never fails: what is wrong is in the statuses and problems of the outcome.
@@ -57,6 +62,7 @@ impl Translator {
             let Some(object) = object else {
                 // Rules that name it are dirty: they leave before anything else is made of them.
                 if let Some(memo) = self.gateways.remove(key) {
+                    self.clusters.extend(memo.uses.ids().map(|id| (id.clone(), None)));
                     self.forget_parts(&memo.rules);
                 }
                 continue;
@@ -141,7 +147,9 @@ impl Translator {
             gateway.exchange(memo.part.as_ref(), None);
         }
         self.count_pods(memo.part.as_ref(), None);
-        touched.entry(memo.gateway).or_default().insert(key.clone());
+        self.statuses.remove(key);
+        let before = memo.part.map(|part| part.routes).unwrap_or_default();
+        touched.entry(memo.gateway).or_default().entry(key.clone()).or_insert(before);
     }
 
     /// Where namespaces do not share hosts, the oldest rule's owns a host: finds out which hosts that takes from which
@@ -196,9 +204,14 @@ impl Translator {
                     _ => false,
                 };
                 if !same {
-                    touched.entry(memo.gateway.clone()).or_default().insert(key.clone());
+                    let before = old.map(|part| part.routes).unwrap_or_default();
+                    touched.entry(memo.gateway.clone()).or_default().entry(key.clone()).or_insert(before);
                 }
             }
+            match &memo.part {
+                Some(part) => self.statuses.insert(key.clone(), Arc::clone(&part.status)),
+                None => self.statuses.remove(&key),
+            };
             self.rules.insert(key, memo);
         }
     }
@@ -230,13 +243,18 @@ impl Translator {
 
     fn count_pods(&mut self, old: Option<&RulePart>, new: Option<&RulePart>) {
         for key in new.iter().flat_map(|part| &part.dependencies.pods) {
-            *self.pods.entry(key.clone()).or_default() += 1;
+            let count = self.pods.entry(key.clone()).or_default();
+            if *count == 0 {
+                self.wanted_pods.insert(key.clone());
+            }
+            *count += 1;
         }
         for key in old.iter().flat_map(|part| &part.dependencies.pods) {
             if let Some(count) = self.pods.get_mut(key) {
                 *count -= 1;
                 if *count == 0 {
                     self.pods.remove(key);
+                    self.wanted_pods.remove(key);
                 }
             }
         }
@@ -253,38 +271,43 @@ impl Translator {
             certificates: &mut self.certificates,
         };
         let assembled = assembly.run(&mut self.gateways);
-        let clusters = self.gateways.values().flat_map(|memo| memo.uses.clusters());
-        let config = Config {
-            listeners: assembled.listeners,
-            clusters: clusters.map(|(id, cluster)| (id.clone(), Arc::clone(cluster))).collect(),
-        };
-        if !same(&config, &self.config) {
-            self.config = Arc::new(config);
-        }
+        self.update_config(assembled.listeners);
         let mut problems = assembled.problems;
         problems
             .extend(self.rules.values().filter_map(|rule| rule.part.as_ref()).flat_map(|part| &part.problems).cloned());
         problems.sort();
-        let statuses =
-            self.rules.iter().filter_map(|(key, rule)| Some((key.clone(), Arc::clone(&rule.part.as_ref()?.status))));
         Outcome {
             config: Arc::clone(&self.config),
             gateways: assembled.statuses,
-            rules: statuses.collect(),
+            rules: self.statuses.clone(),
             problems,
-            wants: Wants {
-                config_maps: BTreeSet::new(),
-                secrets: assembled.secrets,
-                pods: self.pods.keys().cloned().collect(),
-            },
+            wants: Wants { config_maps: BTreeSet::new(), secrets: assembled.secrets, pods: self.wanted_pods.clone() },
         }
     }
-}
 
-/// Whether two configurations are made of the same parts.
-fn same(a: &Config, b: &Config) -> bool {
-    a.listeners.len() == b.listeners.len()
-        && a.clusters.len() == b.clusters.len()
-        && a.listeners.iter().zip(&b.listeners).all(|(a, b)| Arc::ptr_eq(a, b))
-        && a.clusters.values().zip(b.clusters.values()).all(|(a, b)| Arc::ptr_eq(a, b))
+    /// The next configuration; the last one when nothing differs.
+    fn update_config(&mut self, listeners: Vec<Arc<Listener>>) {
+        let mut changes = std::mem::take(&mut self.clusters);
+        self.gateways.values_mut().for_each(|memo| changes.extend(memo.uses.take_changes()));
+        // A cluster of inline settings can go with one gateway and come with another: first all go.
+        changes.sort_by_key(|(_, now)| now.is_some());
+        let same_listeners = listeners.len() == self.config.listeners.len()
+            && listeners.iter().zip(&self.config.listeners).all(|(a, b)| Arc::ptr_eq(a, b));
+        let same_clusters = changes.iter().all(|(id, now)| match (self.config.clusters.get(id), now) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => true,
+            _ => false,
+        });
+        if same_listeners && same_clusters {
+            return;
+        }
+        let mut clusters = self.config.clusters.clone();
+        for (id, now) in changes {
+            match now {
+                Some(cluster) => drop(clusters.insert(id, cluster)),
+                None => drop(clusters.remove(&id)),
+            }
+        }
+        self.config = Arc::new(Config { listeners, clusters });
+    }
 }

@@ -1,6 +1,6 @@
 //! Which clusters the rules of a gateway use. A cluster lives for as long as one rule names it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_model::{Cluster, ClusterId, Name};
@@ -10,7 +10,11 @@ use penstock_model::{Cluster, ClusterId, Name};
 /// Rules may call one cluster by different pools, which are labels only: a pool of the gateway goes before an inline one,
 /// then the alphabet decides.
 #[derive(Debug, Default)]
-pub(crate) struct Uses(BTreeMap<ClusterId, BTreeMap<Label, (Arc<Cluster>, usize)>>);
+pub(crate) struct Uses {
+    clusters: BTreeMap<ClusterId, BTreeMap<Label, (Arc<Cluster>, usize)>>,
+    /// Those that may be others since [`Uses::take_changes`].
+    changed: BTreeSet<ClusterId>,
+}
 
 /// Inline or not, and the pool.
 type Label = (bool, Name);
@@ -23,31 +27,46 @@ fn label(cluster: &Cluster) -> Label {
 impl Uses {
     /// A rule uses a cluster; its newest version counts.
     pub(crate) fn add(&mut self, cluster: &Arc<Cluster>) {
-        let labels = self.0.entry(cluster.id.clone()).or_default();
+        let labels = self.clusters.entry(cluster.id.clone()).or_default();
         let (version, count) = labels.entry(label(cluster)).or_insert_with(|| (Arc::clone(cluster), 0));
-        if !Arc::ptr_eq(version, cluster) && version != cluster {
+        let replaced = !Arc::ptr_eq(version, cluster) && version != cluster;
+        if replaced {
             *version = Arc::clone(cluster);
+        }
+        if replaced || *count == 0 {
+            self.changed.insert(cluster.id.clone());
         }
         *count += 1;
     }
 
     /// A rule uses it no more.
     pub(crate) fn remove(&mut self, cluster: &Cluster) {
-        let Some(labels) = self.0.get_mut(&cluster.id) else { return };
+        let Some(labels) = self.clusters.get_mut(&cluster.id) else { return };
         let label = label(cluster);
         if let Some((_, count)) = labels.get_mut(&label) {
             *count -= 1;
             if *count == 0 {
                 labels.remove(&label);
+                self.changed.insert(cluster.id.clone());
             }
         }
         if labels.is_empty() {
-            self.0.remove(&cluster.id);
+            self.clusters.remove(&cluster.id);
         }
     }
 
-    /// Every cluster in use, sorted.
-    pub(crate) fn clusters(&self) -> impl Iterator<Item = (&ClusterId, &Arc<Cluster>)> {
-        self.0.iter().filter_map(|(id, labels)| labels.values().next().map(|(cluster, _)| (id, cluster)))
+    /// Clusters that may have come, changed or gone since it was asked last.
+    pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = (ClusterId, Option<Arc<Cluster>>)> + use<'_> {
+        let Self { clusters, changed } = self;
+        std::mem::take(changed).into_iter().map(|id| {
+            let now =
+                clusters.get(&id).and_then(|labels| labels.values().next()).map(|(cluster, _)| Arc::clone(cluster));
+            (id, now)
+        })
+    }
+
+    /// Names of all clusters in use, sorted.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &ClusterId> {
+        self.clusters.keys()
     }
 }

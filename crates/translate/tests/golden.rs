@@ -104,3 +104,43 @@ fn what_did_not_change_is_the_same_pointer() {
         }
     }
 }
+
+#[test]
+fn an_object_that_changes_and_changes_back_leaves_no_trace() {
+    // What a gateway, a rule and a Service are turned into, and what that changes for everything else.
+    let edits: &[(&str, &str)] = &[
+        ("mode: Strict", "mode: Passthrough"),
+        ("protocol: HTTP,", "protocol: HTTPS,"),
+        ("priority: 20", "priority: 21"),
+        ("name: one}", "name: elsewhere}"),
+        ("/images/", "/more/"),
+        ("hosts: FirstNamespace", "hosts: Shared"),
+        ("from: All", "from: Same"),
+        ("a.example.com", "b.example.com"),
+        ("className: other", "className: penstock"),
+        ("targetPort: 8080", "targetPort: 8081"),
+        ("ready: false", "ready: true"),
+        ("inlineSettings: {", "inlineSettings: {port: 9999, "),
+    ];
+    let mut tried = 0;
+    for (path, case) in cases() {
+        let text = fs::read_to_string(&path).expect("a readable file");
+        let options = case.options();
+        for (from, to) in edits.iter().filter(|(from, _)| text.contains(from)) {
+            let translator = &mut Translator::default();
+            // Every place alone, and all at once.
+            let places = text.match_indices(from).map(|(at, _)| [&text[..at], to, &text[at + from.len()..]].concat());
+            for changed in places.chain([text.replace(from, to)]) {
+                for version in [&text, &changed, &text] {
+                    let snapshot = Case::parse(version).snapshot(|_| true);
+                    let fresh = Translator::default().translate(&snapshot, &options);
+                    let remembered = translator.translate(&snapshot, &options);
+                    let (a, b) = (render(&fresh, &[]), render(&remembered, &[]));
+                    assert!(fresh == remembered, "{}: {from} to {to}:\n{a}\n{b}", path.display());
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 100, "only {tried} changes");
+}
