@@ -30,7 +30,7 @@ async fn only(gateway: &Gateway, who: &str) {
 /// The instants, counted from `since`, at which WebSockets are closed, in their order; each with 1001.
 async fn closed_at(sockets: &mut [WebSocket], since: Instant) -> Vec<Duration> {
     let one = async |socket: &mut WebSocket| {
-        assert_eq!(socket.ended(DEADLINE).await.unwrap(), 1001);
+        assert_eq!(socket.ended(DEADLINE).await.expect("an end"), 1001);
         since.elapsed()
     };
     let mut times = join_all(sockets.iter_mut().map(one)).await;
@@ -212,6 +212,47 @@ async fn a_process_that_is_told_to_stop_drains() {
     assert_eq!(gateway.process.wait_exit(DEADLINE).await.code(), Some(0));
     assert!(since.elapsed() < Duration::from_secs(6), "drained after {:?}", since.elapsed());
     backend_saw(&backend, &["close 1001"; 4]).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_a_close_holds_nothing_up() {
+    let backend = Backend::start("one").await;
+    let flags = ["--drain-timeout", "1s", "--drain-spread", "500ms", "--access-log", "json"];
+    let mut gateway = process(&flags, &backend).await;
+    let mut client = gateway.connect().await;
+    client.send_raw(ws::HANDSHAKE.as_bytes()).await.unwrap();
+    assert_eq!(client.head("GET").await.unwrap().status, 101);
+    let since = Instant::now();
+    assert_eq!(gateway.process.stop(DEADLINE).await.code(), Some(0));
+    assert!(since.elapsed() < Duration::from_secs(5), "ended after {:?}", since.elapsed());
+    // Close 1001, once, and the end.
+    assert_eq!(client.closed(DEADLINE).await.unwrap(), [0x88, 2, 3, 0xe9]);
+    let line = gateway.process.wait_for_stdout("\"upgrade\":\"websocket\"", SECOND).await;
+    assert!(line.contains("\"close_reason\":\"drain\""), "{line}");
+}
+
+#[tokio::test]
+async fn a_listener_that_is_removed_keeps_its_websockets_for_the_drain_timeout() {
+    let backend = Backend::start("one").await;
+    let rest = [rule_under_settings(), service("app", &[&backend])];
+    let with = |gateway: String| [[gateway].as_slice(), &rest].concat();
+    let listeners = |names: &[&str]| {
+        let one = |name: &&str| format!("{{name: {name}, port: ${name}, protocol: HTTP}}");
+        let all: Vec<String> = names.iter().map(one).collect();
+        support::gateway(&format!("listeners: [{}]\nbackendSettings: [{{name: sockets}}]", all.join(", ")))
+    };
+    let flags = ["--drain-timeout", "2s", "--drain-spread", "1s"];
+    let gateway = Gateway::start_with(&flags, &with(listeners(&["http", "other"]))).await;
+    let mut staying = WebSocket::open(gateway.addr_of("other"), "a.example", "/ws").await.unwrap();
+    let mut sockets = open_many(&gateway, 2).await;
+    let since = Instant::now();
+    gateway.replace(&with(listeners(&["other"])));
+    refuses_connections(&gateway).await;
+    assert!(since.elapsed() < SECOND, "new connections were taken for {:?}", since.elapsed());
+    let times = closed_at(&mut sockets, since).await;
+    assert!(times[0] >= SECOND && times[1] < 4 * SECOND, "not in the last part: {times:?}");
+    stays_open(&mut staying, WHILE).await;
+    closed(&gateway, "drain", 2).await;
 }
 
 #[tokio::test]

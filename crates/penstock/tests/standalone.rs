@@ -232,20 +232,20 @@ async fn no_namespace_means_default() {
 /// Writes a version of a volume as kubelet does: files in a folder of its own, then one link that is swapped.
 fn publish(volume: &Path, version: &str, files: &[(&str, &str)]) {
     let folder = volume.join(format!("..{version}"));
-    fs::create_dir(&folder).unwrap();
+    fs::create_dir(&folder).expect("a volume can be written");
     for (name, yaml) in files {
-        fs::write(folder.join(name), yaml).unwrap();
+        fs::write(folder.join(name), yaml).expect("a volume can be written");
     }
     let old = fs::read_link(volume.join("..data")).ok();
-    symlink(format!("..{version}"), volume.join("..data_tmp")).unwrap();
-    fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    symlink(format!("..{version}"), volume.join("..data_tmp")).expect("a volume can be written");
+    fs::rename(volume.join("..data_tmp"), volume.join("..data")).expect("a volume can be written");
     for (name, _) in files {
         if fs::symlink_metadata(volume.join(name)).is_err() {
-            symlink(Path::new("..data").join(name), volume.join(name)).unwrap();
+            symlink(Path::new("..data").join(name), volume.join(name)).expect("a volume can be written");
         }
     }
     if let Some(old) = old {
-        fs::remove_dir_all(volume.join(old)).unwrap();
+        fs::remove_dir_all(volume.join(old)).expect("a volume can be written");
     }
 }
 

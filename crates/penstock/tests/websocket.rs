@@ -4,14 +4,10 @@ mod support;
 #[path = "support/ws.rs"]
 mod ws;
 
-use std::time::{Duration, Instant};
-
-use penstock_testkit::{Backend, Connection, DEADLINE, Request, WebSocket};
-use support::{Gateway, WHILE, gateway, http_gateway, rule, rule_to, service, service_at};
+use penstock_testkit::{Backend, Ca, Connection, DEADLINE, Request, TlsClient, WebSocket};
+use support::{Gateway, gateway, http_gateway, rule, rule_to, service, service_at};
 use tokio_tungstenite::tungstenite::Message;
-use ws::{
-    HANDSHAKE, TunnelBackend, backend_saw, closed, masked_text, none_closed, open, site, stays_open, unmasked_text,
-};
+use ws::{HANDSHAKE, TunnelBackend, backend_saw, closed, masked_text, none_closed, open, unmasked_text};
 
 async fn handshake(gateway: &Gateway, request: &Request) -> penstock_testkit::client::Handshake {
     WebSocket::handshake(gateway.connect().await, request).await.expect("an answer to the handshake")
@@ -85,6 +81,7 @@ async fn a_close_of_the_backend_keeps_its_code_and_reason() {
         other => panic!("expected a Close, got {other:?}"),
     }
     assert_eq!(socket.ended(DEADLINE).await.unwrap(), 1006, "nothing follows the Close");
+    drop(socket);
     backend_saw(&backend, &["closed"]).await;
     closed(&gateway, "backend", 1).await;
 }
@@ -98,6 +95,7 @@ async fn large_messages_pass_both_ways() {
     socket.send_message(Message::binary(bytes.clone())).await.unwrap();
     assert!(socket.next().await.unwrap() == Message::binary(bytes), "4 MB come back as they went");
     socket.close(1000, "").await.unwrap();
+    drop(socket);
     closed(&gateway, "client", 1).await;
     let metrics = gateway.metrics().await;
     for direction in ["from_client", "from_backend"] {
@@ -198,6 +196,49 @@ async fn bytes_right_behind_the_handshake_are_not_lost() {
 }
 
 #[tokio::test]
+async fn bytes_right_behind_the_handshake_are_not_lost_over_tls_either() {
+    let (backend, ca) = (TunnelBackend::start().await, Ca::new("ca"));
+    let tls = "listeners: [{name: https, port: $https, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}]";
+    let secret = ca.server(&["a.example"]).secret_yaml("edge", "cert");
+    let objects = [gateway(tls), rule_to("all", "app"), service_at("app", &[backend.addr()]), secret];
+    let gateway = Gateway::start(&objects).await;
+    let (early, late) = (masked_text("early"), unmasked_text("late"));
+    let mut client = Connection::open_tls(gateway.addr_of("https"), &TlsClient::new(&ca), "a.example").await.unwrap();
+    client.send_raw(&[HANDSHAKE.as_bytes(), &early].concat()).await.unwrap();
+    let mut server = backend.accept(&late).await;
+    assert_eq!(server.read(early.len()).await, early);
+    assert_eq!(client.head("GET").await.unwrap().status, 101);
+    assert_eq!(read_exactly(&mut client, late.len()).await, late);
+    // A FIN is a close_notify on that side.
+    server.finish().await;
+    assert_eq!(client.closed(DEADLINE).await.unwrap(), b"");
+    drop(client);
+    server.ended().await;
+    closed(&gateway, "backend", 1).await;
+}
+
+#[tokio::test]
+async fn the_access_log_has_a_line_at_its_end() {
+    let backend = Backend::start("one").await;
+    let objects = [http_gateway(""), rule_to("all", "app"), service("app", &[&backend])];
+    let gateway = Gateway::start_with(&["--access-log", "json"], &objects).await;
+    let mut socket = open(&gateway).await;
+    assert_eq!(socket.echo("hello").await.unwrap(), "hello");
+    assert_eq!(gateway.process.stdout(), [""; 0], "nothing while it is open");
+    socket.close(1000, "").await.unwrap();
+    drop(socket);
+    let line = gateway.process.wait_for_stdout("websocket", DEADLINE).await;
+    let line: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
+    // Masked: 6 + 5 bytes and a Close of 6 + 2; from the backend: 2 + 5 and 2 + 2.
+    for (key, value) in [("status", 101), ("bytes_received", 19), ("bytes_sent", 11)] {
+        assert_eq!(line[key], value, "{key} of {line}");
+    }
+    for (key, value) in [("upgrade", "websocket"), ("close_reason", "client"), ("rule", "edge/all"), ("path", "/ws")] {
+        assert_eq!(line[key], value, "{key} of {line}");
+    }
+}
+
+#[tokio::test]
 async fn frames_of_extensions_and_fragments_pass_byte_by_byte() {
     let (gateway, backend) = before_raw().await;
     let mut client = raw_handshake(&gateway, b"").await;
@@ -249,106 +290,4 @@ async fn the_client_goes_on_when_the_backend_has_said_all() {
     client.finish().await.unwrap();
     assert_eq!(server.read_to_end().await, answer);
     closed(&gateway, "backend", 1).await;
-}
-
-#[tokio::test]
-async fn idle_longer_than_the_request_timeout_closes_without_a_close() {
-    let backend = Backend::start("one").await;
-    let gateway = Gateway::start(&site("requestTimeout: 500ms", &backend)).await;
-    let mut socket = open(&gateway).await;
-    assert_eq!(socket.echo("hello").await.unwrap(), "hello");
-    let since = Instant::now();
-    assert_eq!(socket.ended(DEADLINE).await.unwrap(), 1006);
-    let idle = since.elapsed();
-    assert!((Duration::from_millis(450)..Duration::from_secs(3)).contains(&idle), "closed after {idle:?}");
-    closed(&gateway, "idle", 1).await;
-    backend_saw(&backend, &["lost"]).await;
-}
-
-#[tokio::test]
-async fn the_idle_timeout_of_websockets_goes_before_the_request_timeout() {
-    let backend = Backend::start("one").await;
-    for (settings, open_for) in [
-        ("requestTimeout: 20s, webSocket: {idleTimeout: 400ms}", None),
-        ("requestTimeout: 300ms, webSocket: {idleTimeout: 1h}", Some(Duration::from_secs(1))),
-        ("requestTimeout: 300ms, webSocket: {idleTimeout: 0s}", Some(Duration::from_secs(1))),
-    ] {
-        let gateway = Gateway::start(&site(settings, &backend)).await;
-        let mut socket = open(&gateway).await;
-        match open_for {
-            Some(time) => stays_open(&mut socket, time).await,
-            None => {
-                assert_eq!(socket.ended(DEADLINE).await.unwrap(), 1006, "{settings}");
-                closed(&gateway, "idle", 1).await;
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn traffic_in_one_direction_keeps_it_open() {
-    let backend = Backend::start("one").await;
-    for from_client in [true, false] {
-        let gateway = Gateway::start(&site("requestTimeout: 800ms", &backend)).await;
-        let request = Request::get("a.example", "/ws").behaviour(if from_client { "ws=stall" } else { "" });
-        let mut socket = handshake(&gateway, &request).await.opened().unwrap();
-        let end = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < end {
-            if from_client {
-                socket.send("tick").await.unwrap();
-            } else {
-                assert_eq!(backend.command_websockets("text tick"), 1);
-            }
-            stays_open(&mut socket, WHILE / 2).await;
-        }
-        assert_eq!(socket.ended(DEADLINE).await.unwrap(), 1006, "from the client: {from_client}");
-        closed(&gateway, "idle", 1).await;
-        backend.cut_connections();
-    }
-}
-
-#[tokio::test]
-async fn a_maximum_duration_ends_it_with_a_close_however_busy_it_is() {
-    let backend = Backend::start("one").await;
-    let gateway = Gateway::start(&site("webSocket: {maxDuration: 1s}", &backend)).await;
-    let since = Instant::now();
-    let mut socket = open(&gateway).await;
-    let code = loop {
-        match socket.ended(WHILE / 3).await {
-            Ok(code) => break code,
-            // The Close may pass a message that is on its way.
-            Err(_) => drop(socket.send("tick").await),
-        }
-        assert!(since.elapsed() < DEADLINE, "never closed");
-    };
-    assert_eq!(code, 1001);
-    assert!(since.elapsed() >= Duration::from_millis(950), "closed after {:?}", since.elapsed());
-    closed(&gateway, "duration", 1).await;
-    backend_saw(&backend, &["close 1001"]).await;
-}
-
-#[tokio::test]
-async fn a_backend_that_dies_ends_it_for_the_client() {
-    let backend = Backend::start("one").await;
-    let gateway = Gateway::to(&backend).await;
-    for (count, command) in ["!drop", "!reset"].into_iter().enumerate() {
-        let mut socket = open(&gateway).await;
-        socket.send(command).await.unwrap();
-        assert_eq!(socket.ended(DEADLINE).await.unwrap(), 1006, "{command}");
-        // The end of the backend's stream is only half of the end until the client goes, too.
-        drop(socket);
-        closed(&gateway, "backend", u32::try_from(count + 1).unwrap()).await;
-    }
-}
-
-#[tokio::test]
-async fn a_client_that_dies_ends_it_for_the_backend() {
-    let backend = Backend::start("one").await;
-    let gateway = Gateway::to(&backend).await;
-    let mut socket = open(&gateway).await;
-    assert_eq!(socket.echo("hello").await.unwrap(), "hello");
-    drop(socket);
-    backend_saw(&backend, &["lost"]).await;
-    closed(&gateway, "client", 1).await;
-    gateway.wait_for_status("no WebSocket left", |status| status["backends"][0]["websockets"] == 0).await;
 }

@@ -4,6 +4,7 @@ mod support;
 #[path = "support/ws.rs"]
 mod ws;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use penstock_testkit::{Backend, Ca, Connection, DEADLINE, Request, TlsClient, WebSocket, until};
@@ -20,10 +21,16 @@ async fn follows(gateway: &Gateway, who: &str) {
     until("new requests to follow", DEADLINE, || gateway.who("a.example", "/"), |seen| seen == who).await;
 }
 
+/// Opens a WebSocket at a listener that is about to come.
+async fn open_at(addr: SocketAddr) -> WebSocket {
+    let open = || WebSocket::open(addr, "a.example", "/ws");
+    until("the new listener", DEADLINE, open, Result::is_ok).await.expect("just seen")
+}
+
 /// Finds the WebSocket open, and still with its backend.
 async fn is_alive(gateway: &Gateway, socket: &mut WebSocket, backend: &str) {
     stays_open(socket, LONG_ENOUGH).await;
-    assert_eq!(socket.echo("!name").await.unwrap(), backend);
+    assert_eq!(socket.echo("!name").await.expect("an echo"), backend);
     none_closed(gateway, 1).await;
 }
 
@@ -80,7 +87,7 @@ async fn its_settings_change() {
     let gateway = Gateway::start(&[settings("requestTimeout: 20s"), rule.clone(), app.clone()]).await;
     let mut socket = open(&gateway).await;
     gateway.replace(&[settings("requestTimeout: 300ms, webSocket: {idleTimeout: 20s, maxDuration: 300ms}"), rule, app]);
-    let slow = Request::get("a.example", "/slow").behaviour("delay=5000");
+    let slow = Request::get("a.example", "/slow").behaviour("delay=1000");
     gateway.wait_answer("the new timeout", &slow, |answer| answer.status == 504).await;
     is_alive(&gateway, &mut socket, "one").await;
     let mut new = open(&gateway).await;
@@ -98,7 +105,7 @@ async fn its_rule_gets_other_settings() {
     let mut socket = open(&gateway).await;
     let other = rule("all", "backend: {services: [{name: app, port: 80}], settings: quick}");
     gateway.replace(&[settings, other, app]);
-    let slow = Request::get("a.example", "/slow").behaviour("delay=5000");
+    let slow = Request::get("a.example", "/slow").behaviour("delay=1000");
     gateway.wait_answer("the new timeout", &slow, |answer| answer.status == 504).await;
     is_alive(&gateway, &mut socket, "one").await;
 }
@@ -132,9 +139,7 @@ async fn another_listener_of_its_gateway_comes_and_goes() {
         "listeners:\n- {name: http, port: $http, protocol: HTTP}\n- {name: other, port: $other, protocol: HTTP}",
     )));
     let other = gateway.addr_of("other");
-    let mut second = until("the new listener", DEADLINE, || WebSocket::open(other, "a.example", "/ws"), Result::is_ok)
-        .await
-        .expect("just seen");
+    let mut second = open_at(other).await;
     assert_eq!(second.echo("hello").await.unwrap(), "hello");
     second.close(1000, "").await.unwrap();
     gateway.replace(&with(http_gateway("")));
@@ -142,6 +147,23 @@ async fn another_listener_of_its_gateway_comes_and_goes() {
     until("the listener to go", DEADLINE, connect, Result::is_err).await.expect_err("just seen");
     stays_open(&mut socket, LONG_ENOUGH).await;
     assert_eq!(socket.echo("!name").await.unwrap(), "one");
+}
+
+#[tokio::test]
+async fn its_listener_moves_to_another_port() {
+    let one = Backend::start("one").await;
+    let rest = [rule_to("all", "app"), service("app", &[&one])];
+    let with = |gateway: String| [[gateway].as_slice(), &rest].concat();
+    let gateway = Gateway::start_with(&["--drain-timeout", "200ms"], &with(http_gateway(""))).await;
+    let mut socket = open(&gateway).await;
+    gateway.replace(&with(support::gateway("listeners: [{name: http, port: $moved, protocol: HTTP}]")));
+    let mut second = open_at(gateway.addr_of("moved")).await;
+    assert_eq!(second.echo("hello").await.unwrap(), "hello");
+    let connect = || async { Connection::open(gateway.addr()).await.map(drop) };
+    until("the old port to close", DEADLINE, connect, Result::is_err).await.expect_err("just seen");
+    stays_open(&mut socket, LONG_ENOUGH).await;
+    assert_eq!(socket.echo("!name").await.unwrap(), "one");
+    none_closed(&gateway, 2).await;
 }
 
 #[tokio::test]

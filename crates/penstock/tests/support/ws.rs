@@ -55,9 +55,8 @@ pub(crate) async fn open_many(gateway: &Gateway, count: usize) -> Vec<WebSocket>
 /// # Panics
 /// When it ends meanwhile.
 pub(crate) async fn stays_open(socket: &mut WebSocket, time: Duration) {
-    if let Ok(code) = socket.ended(time).await {
-        panic!("the WebSocket ended with {code} within {time:?}");
-    }
+    let end = socket.ended(time).await;
+    assert!(end.is_err(), "the WebSocket ended with {end:?} within {time:?}");
 }
 
 /// Waits until as many WebSockets were closed for this reason, and finds that none was closed for another.
