@@ -1,0 +1,241 @@
+//! HTTPS listeners: chosen by server name, their certificates changed under way, broken ones, and what a backend and a
+//! WebSocket see of TLS.
+
+mod support;
+
+use penstock_testkit::client::send_tls;
+use penstock_testkit::{Backend, Ca, Connection, DEADLINE, Identity, Request, TlsClient, WebSocket, until};
+use support::{Gateway, gateway, rule, service};
+
+/// An HTTPS listener on `$https`.
+fn listener(name: &str, hosts: &str, secrets: &str) -> String {
+    let refs: Vec<_> = secrets.split_whitespace().map(|secret| format!("{{name: {secret}}}")).collect();
+    format!(
+        "- {{name: {name}, port: $https, protocol: HTTPS, {hosts} tls: {{certificateRefs: [{}]}}}}\n",
+        refs.join(", ")
+    )
+}
+
+fn to(name: &str, listener: &str, service: &str) -> String {
+    rule(name, &format!("listeners: [{listener}]\nbackend: {{services: [{{name: {service}, port: 80}}]}}"))
+}
+
+/// The gateway, a rule for each listener of that name to the Service of that name, and these objects.
+fn objects(listeners: &[String], backends: &[&Backend], more: &[String]) -> Vec<String> {
+    let mut objects = vec![gateway(&format!("listeners:\n{}", listeners.concat()))];
+    for backend in backends {
+        objects.push(to(backend.name(), backend.name(), backend.name()));
+        objects.push(service(backend.name(), &[backend]));
+    }
+    objects.extend_from_slice(more);
+    objects
+}
+
+/// A connection, or what the client's TLS library says.
+async fn open(gateway: &Gateway, tls: &TlsClient, name: &str) -> Result<Connection, String> {
+    Connection::open_tls(gateway.addr_of("https"), tls, name).await.map_err(|error| format!("{error:#}"))
+}
+
+/// Which backend answers, or the status, or why there is no connection.
+async fn who(gateway: &Gateway, tls: &TlsClient, host: &str) -> String {
+    match send_tls(gateway.addr_of("https"), tls, &Request::get(host, "/x")).await {
+        Ok(answer) => answer.header("x-backend").map_or_else(|| answer.status.to_string(), str::to_owned),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+#[tokio::test]
+async fn the_server_name_chooses_the_listener() {
+    let ca = Ca::new("test");
+    let tls = TlsClient::new(&ca);
+    let (exact, wild, basic) =
+        (Backend::start("exact").await, Backend::start("wild").await, Backend::start("basic").await);
+    let listeners = [
+        listener("exact", "hostNames: [a.shop.example],", "exact"),
+        listener("wild", "hostNames: ['*.shop.example'],", "wild"),
+        listener("basic", "", "basic"),
+    ];
+    let secrets = [
+        ca.server(&["a.shop.example"]).secret_yaml("edge", "exact"),
+        ca.server(&["*.shop.example"]).secret_yaml("edge", "wild"),
+        ca.server(&["other.example"]).secret_yaml("edge", "basic"),
+    ];
+    let gateway = Gateway::start(&objects(&listeners, &[&exact, &wild, &basic], &secrets)).await;
+    assert_eq!(who(&gateway, &tls, "a.shop.example").await, "exact");
+    assert_eq!(who(&gateway, &tls, "b.shop.example").await, "wild");
+    assert_eq!(who(&gateway, &tls, "other.example").await, "basic");
+    // The certificate is the basic listener's, which a client that looks at it does not take.
+    let refused = open(&gateway, &tls, "elsewhere.example").await.map(|_| ()).unwrap_err();
+    assert!(refused.contains("certificate"), "{refused}");
+    let echo = send_tls(gateway.addr_of("https"), &tls, &Request::get("a.shop.example", "/x")).await.unwrap();
+    assert_eq!(echo.echoed("x-forwarded-proto"), ["https"]);
+    assert_eq!(echo.echoed("x-forwarded-port"), [gateway.port("https").to_string()]);
+}
+
+#[tokio::test]
+async fn without_a_listener_for_the_name_there_is_no_certificate() {
+    let ca = Ca::new("test");
+    let tls = TlsClient::new(&ca);
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let secret = ca.server(&["one.example", "two.example", "other.example"]).secret_yaml("edge", "cert");
+    let listeners =
+        [listener("one", "hostNames: [one.example],", "cert"), listener("two", "hostNames: [two.example],", "cert")];
+    let gateway = Gateway::start(&objects(&listeners, &[&one, &two], std::slice::from_ref(&secret))).await;
+    assert_eq!(who(&gateway, &tls, "one.example").await, "one");
+    let refused = who(&gateway, &tls, "other.example").await;
+    assert!(refused.contains("handshake"), "{refused}");
+    gateway.wait_metric("penstock_refused_total", &[("reason", "tls")], 1.0).await;
+    // On the connection of one name, a request for another.
+    let mut connection = open(&gateway, &tls, "one.example").await.unwrap();
+    assert_eq!(connection.exchange(&Request::get("other.example", "/x")).await.unwrap().status, 404);
+    assert_eq!(connection.exchange(&Request::get("one.example", "/x")).await.unwrap().status, 200);
+    // Where the port has only one listener, clients of any name, or none, at least get to read why.
+    gateway.replace(&objects(&listeners[..1], &[&one], &[secret]));
+    let look = || async { who(&gateway, &tls, "other.example").await };
+    until("an answer", DEADLINE, look, |seen| seen == "404").await;
+}
+
+#[tokio::test]
+async fn several_certificates_are_chosen_by_name_and_key_type() {
+    let ca = Ca::new("test");
+    let app = Backend::start("app").await;
+    let secrets = [
+        ca.server(&["a.example"]).secret_yaml("edge", "first"),
+        ca.server(&["b.example"]).secret_yaml("edge", "second"),
+        ca.server_rsa(&["b.example"]).secret_yaml("edge", "rsa"),
+    ];
+    let gateway = Gateway::start(&objects(&[listener("app", "", "first second rsa")], &[&app], &secrets)).await;
+    for tls in [TlsClient::new(&ca), TlsClient::tls12(&ca)] {
+        assert_eq!(who(&gateway, &tls, "a.example").await, "app");
+        assert_eq!(who(&gateway, &tls, "b.example").await, "app");
+    }
+    let http = TlsClient::new(&ca).alpn(&["http/1.1"]);
+    assert_eq!(who(&gateway, &http, "a.example").await, "app");
+}
+
+#[tokio::test]
+async fn the_least_version_is_kept_to() {
+    let ca = Ca::new("test");
+    let app = Backend::start("app").await;
+    let secret = ca.server(&["a.example"]).secret_yaml("edge", "cert");
+    let listener = listener("app", "", "cert").replace("tls: {", "tls: {policy: {minProtocolVersion: TLSv1_3}, ");
+    let gateway = Gateway::start(&objects(&[listener], &[&app], &[secret])).await;
+    assert_eq!(who(&gateway, &TlsClient::new(&ca), "a.example").await, "app");
+    let refused = open(&gateway, &TlsClient::tls12(&ca), "a.example").await.map(|_| ()).unwrap_err();
+    assert!(refused.contains("handshake") || refused.contains("ProtocolVersion"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_certificate_is_changed_without_breaking_what_is_open() {
+    let (old, new) = (Ca::new("old"), Ca::new("new"));
+    let app = Backend::start("app").await;
+    let listeners = [listener("app", "", "cert")];
+    let gateway = Gateway::start(&objects(&listeners, &[&app], &[])).await;
+    let secret = |ca: &Ca| ca.server(&["a.example"]).secret_yaml("edge", "cert");
+    let (believes_old, believes_new) = (TlsClient::new(&old), TlsClient::new(&new));
+    gateway.write("secret.yaml", &secret(&old));
+    let first = || async { who(&gateway, &believes_old, "a.example").await };
+    until("the first certificate", DEADLINE, first, |seen| seen == "app").await;
+
+    let mut kept = open(&gateway, &believes_old, "a.example").await.unwrap();
+    let mut socket = WebSocket::open_tls(gateway.addr_of("https"), &believes_old, "a.example", "/ws").await.unwrap();
+    let mut slow = open(&gateway, &believes_old, "a.example").await.unwrap();
+    slow.send(&Request::get("a.example", "/slow").behaviour("sse")).await.unwrap();
+    assert_eq!(slow.head("GET").await.unwrap().status, 200);
+
+    gateway.write("secret.yaml", &secret(&new));
+    let second = || async { who(&gateway, &believes_new, "a.example").await };
+    until("the second certificate", DEADLINE, second, |seen| seen == "app").await;
+    assert!(open(&gateway, &believes_old, "a.example").await.is_err(), "new connections get the new one");
+
+    assert_eq!(kept.exchange(&Request::get("a.example", "/x")).await.unwrap().status, 200);
+    assert_eq!(socket.echo("still here").await.unwrap(), "still here");
+    app.send_event("still here");
+    assert_eq!(slow.piece().await.unwrap().unwrap(), b"data: still here\n\n");
+}
+
+#[tokio::test]
+async fn a_broken_secret_leaves_other_listeners_working() {
+    let ca = Ca::new("test");
+    let tls = TlsClient::new(&ca);
+    let (good, bad) = (Backend::start("good").await, Backend::start("bad").await);
+    let fine = ca.server(&["good.example"]).secret_yaml("edge", "good");
+    let (identity, other) = (ca.server(&["bad.example"]), ca.server(&["bad.example"]));
+    let mismatch = Identity { cert_pem: identity.cert_pem.clone(), key_pem: other.key_pem };
+    let no_pem = Identity { cert_pem: "not PEM".to_owned(), key_pem: identity.key_pem.clone() };
+    let listeners = [
+        listener("good", "hostNames: [good.example],", "good"),
+        listener("bad", "hostNames: [bad.example],", "bad"),
+        "- {name: http, port: $http, protocol: HTTP}\n".to_owned(),
+    ];
+    let plain = rule("plain", "listeners: [http]\nbackend: {services: [{name: good, port: 80}]}");
+    for (what, broken) in [
+        ("a key that does not fit", mismatch.secret_yaml("edge", "bad")),
+        ("no PEM", no_pem.secret_yaml("edge", "bad")),
+        ("another type", identity.secret_yaml("edge", "bad").replace("kubernetes.io/tls", "Opaque")),
+        ("none at all", String::new()),
+    ] {
+        let more = [plain.clone(), fine.clone(), broken];
+        let gateway = Gateway::start(&objects(&listeners, &[&good, &bad], &more)).await;
+        assert_eq!(who(&gateway, &tls, "good.example").await, "good", "{what}");
+        assert_eq!(gateway.who("bad.example", "/x").await, "good", "{what}");
+        let seen = who(&gateway, &tls, "bad.example").await;
+        assert!(seen.contains("handshake"), "{what}: {seen}");
+        if what == "a key that does not fit" {
+            gateway.process.wait_for_stderr("Secret edge/bad", DEADLINE).await;
+        } else {
+            let told = |status: &serde_json::Value| {
+                let problems = status["problems"].as_array().cloned().unwrap_or_default();
+                problems.iter().any(|problem| {
+                    let message = problem["message"].as_str().unwrap_or_default();
+                    problem["reason"] == "InvalidCertificateRef" && message.contains("edge/bad")
+                })
+            };
+            gateway.wait_for_status(&format!("the problem of {what}"), told).await;
+        }
+        // Repaired, it works.
+        gateway.replace(&objects(
+            &listeners,
+            &[&good, &bad],
+            &[plain.clone(), fine.clone(), identity.secret_yaml("edge", "bad")],
+        ));
+        let look = || async { who(&gateway, &tls, "bad.example").await };
+        until("the repaired listener", DEADLINE, look, |seen| seen == "bad").await;
+    }
+}
+
+#[tokio::test]
+async fn websockets_and_large_bodies_pass() {
+    let ca = Ca::new("test");
+    let app = Backend::start("app").await;
+    let secret = ca.server(&["a.example"]).secret_yaml("edge", "cert");
+    let gateway = Gateway::start(&objects(&[listener("app", "", "cert")], &[&app], &[secret])).await;
+    for tls in [TlsClient::new(&ca), TlsClient::tls12(&ca)] {
+        let mut socket = WebSocket::open_tls(gateway.addr_of("https"), &tls, "a.example", "/ws").await.unwrap();
+        let large = "x".repeat(300_000);
+        assert_eq!(socket.echo("hello").await.unwrap(), "hello");
+        assert!(socket.echo(&large).await.unwrap() == large);
+        socket.close(1000, "bye").await.unwrap();
+        let mut connection = open(&gateway, &tls, "a.example").await.unwrap();
+        let request = Request::post("a.example", "/x", vec![b'x'; 1_000_000]);
+        assert_eq!(connection.exchange(&request).await.unwrap().json()["body_length"], 1_000_000);
+        let answer = connection.exchange(&Request::get("a.example", "/x").behaviour("size=1000000")).await.unwrap();
+        assert_eq!(answer.body.len(), 1_000_000);
+    }
+    let handshake = app.requests().into_iter().find(|r| r.path() == "/ws").unwrap();
+    assert_eq!(handshake.header("x-forwarded-proto"), Some("https"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_connection_is_said_in_tls() {
+    let ca = Ca::new("test");
+    let app = Backend::start("app").await;
+    let secret = ca.server(&["a.example"]).secret_yaml("edge", "cert");
+    let gateway = Gateway::start(&objects(&[listener("app", "", "cert")], &[&app], &[secret])).await;
+    let tls = TlsClient::new(&ca);
+    let mut connection = open(&gateway, &tls, "a.example").await.unwrap();
+    let request = Request::get("a.example", "/x").with("Connection", "close").behaviour("body=bye");
+    assert_eq!(connection.exchange(&request).await.unwrap().text(), "bye");
+    // Without close_notify rustls calls it an error: the end could be anybody's.
+    assert!(connection.read_raw().await.unwrap().is_empty());
+}
