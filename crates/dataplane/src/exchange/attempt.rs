@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::Incoming;
-
+use super::upload::Upload;
 use crate::timer::{self, Sleep};
 use crate::upstream::h1::{Error, ResponseEvent, ResponseHead, SendError};
 use crate::upstream::{ConnectError, Link};
@@ -48,7 +47,7 @@ impl Failure {
 /// A request being sent, and what is waited for.
 pub(crate) struct Attempt<'a> {
     pub(crate) link: &'a mut Link,
-    pub(crate) body: &'a mut Incoming,
+    pub(crate) body: &'a mut Upload,
     /// The request is out.
     pub(crate) sent: bool,
     pub(crate) limit: Option<Duration>,
@@ -56,7 +55,7 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    pub(crate) fn new(link: &'a mut Link, body: &'a mut Incoming, limit: Option<Duration>) -> Self {
+    pub(crate) fn new(link: &'a mut Link, body: &'a mut Upload, limit: Option<Duration>) -> Self {
         Self { link, body, sent: false, limit, timer: limit.map(timer::sleep) }
     }
 

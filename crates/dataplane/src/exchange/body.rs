@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::Guard;
 use super::record::Record;
+use super::upload::Upload;
 use crate::cluster::Active;
 use crate::timer::{self, Sleep};
 use crate::upstream::h1::SendError;
@@ -38,7 +38,9 @@ pub(crate) struct Stream {
     pub(crate) link: Option<Box<Link>>,
     pub(crate) pool: Pool,
     /// The request's body, while it is still going out.
-    pub(crate) request: Option<Incoming>,
+    pub(crate) request: Option<Upload>,
+    /// How much of it has come.
+    pub(crate) received: u64,
     pub(crate) active: Option<Active>,
     /// How long it may stand still.
     pub(crate) stall: Option<(Duration, Sleep)>,
@@ -81,7 +83,13 @@ impl HttpBody for Body {
         let frame = match &mut this.kind {
             Kind::Empty => return Poll::Ready(None),
             Kind::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Stream(stream) => std::task::ready!(stream.poll_frame(cx)),
+            Kind::Stream(stream) => {
+                let frame = stream.poll_frame(cx);
+                if let Some(record) = &mut this.record {
+                    record.received = stream.received;
+                }
+                std::task::ready!(frame)
+            }
         };
         if let Some(record) = &mut this.record {
             match &frame {
@@ -128,7 +136,9 @@ impl Stream {
         let Some(link) = &mut self.link else { return Poll::Ready(None) };
         let sent_before = link.connection.bytes_sent();
         if let Some(body) = &mut self.request {
-            match link.connection.poll_send(cx, body) {
+            let sent = link.connection.poll_send(cx, body);
+            self.received = body.received();
+            match sent {
                 Poll::Ready(Ok(())) => self.request = None,
                 // The answer is what counts now; a backend may answer without reading everything.
                 Poll::Ready(Err(SendError::Backend(_))) => self.request = None,

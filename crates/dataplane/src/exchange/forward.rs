@@ -7,7 +7,6 @@ use std::time::Instant;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use penstock_model::{Forward, HostRewrite, PathOverride};
 
 use super::answer;
@@ -16,6 +15,7 @@ use super::body::{Body, Stream};
 use super::headers::{Added, Kept, strip_response, upgrade};
 use super::record::Record;
 use super::tunnel::Pending;
+use super::upload::Upload;
 use super::{Downstream, Guard};
 use crate::cluster::Active;
 use crate::route_state::{NoEndpoint, RouteState};
@@ -37,7 +37,7 @@ pub(crate) struct Outbound<'a> {
 }
 
 /// Sends a request to a backend and gives back its answer, or ours.
-pub(crate) async fn forward(out: Outbound<'_>, mut body: Incoming, mut record: Record, guard: Guard) -> Response<Body> {
+pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Record, guard: Guard) -> Response<Body> {
     let protocol = upgrade(out.parts).filter(|_| body.is_end_stream());
     let length = match body.size_hint().exact() {
         _ if body.is_end_stream() => BodyLength::Empty,
@@ -79,7 +79,9 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Incoming, mut record: R
                 Err(failure) => Err((failure, Progress::of(&link, length))),
             }
         };
-        match attempt.await {
+        let outcome = attempt.await;
+        record.received = body.received();
+        match outcome {
             Ok((link, head, sent)) => {
                 let forward = out.forward;
                 record.backend_answered(&forward.pool, &forward.settings, started.elapsed());
@@ -200,7 +202,7 @@ impl Outbound<'_> {
         &self,
         mut link: Box<Link>,
         head: ResponseHead,
-        request: Option<Incoming>,
+        request: Option<Upload>,
         upgrading: bool,
         active: Active,
         mut record: Record,
@@ -235,7 +237,8 @@ impl Outbound<'_> {
             None => {
                 let stall = Stream::stall_clock(self.forward.stream_idle_timeout);
                 let pool = worker.pool.clone();
-                let stream = Stream { link: Some(link), pool, request, active: Some(active), stall };
+                let received = record.received;
+                let stream = Stream { link: Some(link), pool, request, received, active: Some(active), stall };
                 Body::stream(Box::new(stream), Some(record), guard)
             }
         };

@@ -8,6 +8,7 @@ mod forward;
 mod headers;
 mod record;
 mod tunnel;
+mod upload;
 mod validate;
 
 use std::cell::{Cell, RefCell};
@@ -29,6 +30,7 @@ pub(crate) use body::Body;
 use headers::{Added, Kept, Origin};
 use record::Record;
 pub(crate) use tunnel::Pending;
+use upload::Upload;
 use validate::{Valid, validate};
 
 /// A client's connection, as its requests see it.
@@ -95,7 +97,6 @@ async fn answer(downstream: &Rc<Downstream>, parts: &request::Parts, body: Incom
     let request_id = worker.request_id();
     let client = worker.log.is_on().then(|| Box::new(downstream.client(parts, &request_id)));
     let mut record = Record::new(worker, parts.method.clone(), client);
-    record.received = http_body::Body::size_hint(&body).exact().unwrap_or(0);
     let valid = match validate(parts) {
         Ok(valid) => valid,
         Err(refusal) => {
@@ -163,7 +164,7 @@ async fn answer(downstream: &Rc<Downstream>, parts: &request::Parts, body: Incom
                 added: &added,
                 kept: &kept,
             };
-            forward::forward(out, body, record, guard).await
+            forward::forward(out, Upload::new(body), record, guard).await
         }
     }
 }
