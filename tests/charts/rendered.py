@@ -191,9 +191,8 @@ class BareMetal(unittest.TestCase):
         self.assertEqual([p["hostPort"] for p in pod(objects, "DaemonSet")["containers"][0]["ports"] if "hostPort" in p], [80, 443])
         self.assertEqual(pod(objects, "DaemonSet")["securityContext"]["sysctls"], [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}])
         self.assertIn("--publish-service=edge/front", arguments(objects, "DaemonSet"))
-        self.assertNotIn("PENSTOCK_OWNER", environment(objects, "DaemonSet"))
-        self.assertFalse([k for k in objects if k[0] == "ConfigMap"])
-        self.assertEqual([r["resources"] for r in objects["Role", "edge-system", "web-penstock"]["rules"]], [["leases"], ["events"]])
+        self.assertEqual(environment(objects, "DaemonSet")["PENSTOCK_OWNER"], of(objects, "ConfigMap")["metadata"]["name"])
+        self.assertEqual([r["resources"] for r in objects["Role", "edge-system", "web-penstock"]["rules"]], [["leases"], ["configmaps"], ["events"]])
 
 
 class Refused(unittest.TestCase):

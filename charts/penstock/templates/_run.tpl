@@ -40,10 +40,11 @@
 - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
 - {name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
 - {name: RUST_LOG, value: {{ .Values.logLevel | quote }}}
-{{- if eq .Values.gatewayService "own" }}
-# The selector of the gateways' Services, their owner, and what their spec.service leaves open.
-- {name: PENSTOCK_POD_SELECTOR, value: "app.kubernetes.io/name={{ include "penstock.name" . }},app.kubernetes.io/instance={{ .Release.Name }}"}
+# The owner of the Lease and of the gateways' Services.
 - {name: PENSTOCK_OWNER, value: {{ include "penstock.fullname" . }}-owner}
+{{- if eq .Values.gatewayService "own" }}
+# The selector of the gateways' Services, and what their spec.service leaves open.
+- {name: PENSTOCK_POD_SELECTOR, value: "app.kubernetes.io/name={{ include "penstock.name" . }},app.kubernetes.io/instance={{ .Release.Name }}"}
 - name: PENSTOCK_SERVICE_DEFAULTS
   value: {{ include "penstock.serviceDefaults" . | quote }}
 {{- end }}

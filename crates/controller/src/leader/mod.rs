@@ -2,6 +2,7 @@
 //!
 //! Whether another's Lease has run out is judged by when this process saw it change, never by the other's clock.
 
+mod owner;
 mod record;
 
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct LeaseSettings {
     pub name: String,
     /// This process; no other has the same.
     pub identity: String,
+    /// ConfigMap of the same namespace that owns the Lease, so that it goes with the release.
+    pub owner: Option<String>,
 }
 
 /// The election, before it runs.
@@ -92,7 +95,10 @@ impl Election {
     async fn try_once(&self, seen: &mut Option<Observed>) -> Result<bool, kube::Error> {
         let name = &self.settings.name;
         let Some(lease) = self.api.get_opt(name).await? else {
-            let lease = self.lease(Lease::default(), &Record::default());
+            let mut lease = self.lease(Lease::default(), &Record::default());
+            if let Some(owner) = &self.settings.owner {
+                lease.metadata.owner_references = owner::reference(&self.api, &self.settings.namespace, owner).await?;
+            }
             return accepted(self.api.create(&PostParams::default(), &lease).await);
         };
         let record = Record::of(&lease);

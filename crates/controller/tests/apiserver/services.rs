@@ -1,7 +1,7 @@
 //! The Service of each gateway: made, read by every replica, and deleted with its gateway.
 
 use kube::api::{Api, ListParams};
-use penstock_api::k8s::{IntOrString, Service};
+use penstock_api::k8s::{IntOrString, Lease, Service};
 use penstock_testkit::{DEADLINE, eventually};
 use serde_json::json;
 
@@ -38,8 +38,11 @@ async fn a_gateway_has_a_service_as_long_as_it_is_there() {
         .await;
     let mut settings = place.settings("a");
     settings.services = Place::own_services();
+    settings.lease.owner = Some("owner".to_owned());
     let mut running = place.start(settings.clone());
     let service = the_one(&place).await;
+    let lease = Api::<Lease>::namespaced(place.client.clone(), &place.namespace).get("penstock").await.unwrap();
+    assert_eq!(lease.metadata.owner_references.unwrap()[0].name, "owner");
     let name = service.metadata.name.clone().unwrap();
     let bind = local(&service);
     assert!(name.starts_with("shop-") && (10000..=19999).contains(&bind), "{name} {bind}");

@@ -88,6 +88,7 @@ impl Place {
                 namespace: self.namespace.clone(),
                 name: "penstock".to_owned(),
                 identity: identity.to_owned(),
+                owner: None,
             },
             services: GatewayServices::Shared(None),
         }

@@ -92,6 +92,7 @@ fn settings(args: &RunArgs, pod: &Pod) -> anyhow::Result<ClusterSettings> {
         namespace: pod.namespace.clone(),
         name: format!("penstock-{}", args.class),
         identity: pod.name.clone(),
+        owner: std::env::var("PENSTOCK_OWNER").ok(),
     };
     let shared = || args.publish_service.as_ref().map(|name| Key::new(name.namespace.as_str(), name.name.as_str()));
     let services = match args.services() {
