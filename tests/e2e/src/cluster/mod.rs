@@ -54,7 +54,7 @@ impl Cluster {
     /// # Panics
     /// When the API server refuses them.
     pub async fn apply(&self, yaml: &str) {
-        kubectl_input(&["apply", "--server-side", "-n", &self.namespace, "-f", "-"], yaml).await;
+        kubectl_input(&["apply", "--server-side", "--force-conflicts", "-n", &self.namespace, "-f", "-"], yaml).await;
     }
 
     /// The backend Deployment `echo`, with three Pods, all ready.
