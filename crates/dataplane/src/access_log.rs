@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::rc::Rc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
 use prometheus::IntCounter;
@@ -20,6 +20,8 @@ const QUEUE: usize = 256;
 const FULL: usize = 32 * 1024;
 /// A smaller one waits at most so long.
 const FLUSH: Duration = Duration::from_millis(200);
+/// At the end of the process, what is left waits at most so long for somebody to read it.
+const LAST: Duration = Duration::from_secs(1);
 /// Query parameters whose values are never written.
 const SECRETS: [&str; 10] =
     ["key", "token", "password", "passwd", "secret", "sig", "signature", "auth", "code", "session"];
@@ -107,7 +109,15 @@ struct Line<'a> {
 /// Where the lines of all workers go.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    sender: SyncSender<Vec<u8>>,
+    sender: SyncSender<Message>,
+}
+
+/// What the thread that writes is told.
+#[derive(Debug)]
+enum Message {
+    Lines(Vec<u8>),
+    /// Everything before this is written.
+    Written(SyncSender<()>),
 }
 
 /// The log of one worker; clones are the same.
@@ -116,7 +126,7 @@ pub(crate) struct WorkerLog(Option<Rc<Shared>>);
 
 #[derive(Debug)]
 struct Shared {
-    sender: SyncSender<Vec<u8>>,
+    sender: SyncSender<Message>,
     buffer: RefCell<Vec<u8>>,
     lines: Cell<u64>,
     flushing: Cell<bool>,
@@ -126,15 +136,26 @@ struct Shared {
 impl AccessLog {
     /// Starts the thread that writes to stdout; it ends with the last worker.
     pub fn to_stdout() -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel::<Vec<u8>>(QUEUE);
+        let (sender, receiver) = sync_channel(QUEUE);
         std::thread::Builder::new().name("access-log".into()).spawn(move || {
             let mut stdout = std::io::stdout().lock();
-            for lines in receiver {
-                // A closed stdout must not end the proxy.
-                let _ = stdout.write_all(&lines).and_then(|()| stdout.flush());
+            for message in receiver {
+                match message {
+                    // A closed stdout must not end the proxy.
+                    Message::Lines(lines) => drop(stdout.write_all(&lines).and_then(|()| stdout.flush())),
+                    Message::Written(told) => drop(told.try_send(())),
+                }
             }
         })?;
         Ok(Self { sender })
+    }
+
+    /// Waits until what was handed over is written; not for long, when nobody reads.
+    pub(crate) fn finish(&self) {
+        let (told, written) = sync_channel(1);
+        if self.sender.try_send(Message::Written(told)).is_ok() {
+            let _ = written.recv_timeout(LAST);
+        }
     }
 }
 
@@ -184,7 +205,7 @@ impl WorkerLog {
 impl Shared {
     fn flush(&self) {
         let (buffer, lines) = (self.buffer.take(), self.lines.take());
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.sender.try_send(buffer) {
+        if self.sender.try_send(Message::Lines(buffer)).is_err() {
             self.lost.inc_by(lines);
         }
     }

@@ -80,6 +80,7 @@ pub struct DataPlane {
     totals: Arc<Totals>,
     metrics: Metrics,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    access_log: Option<AccessLog>,
 }
 
 /// Clusters and listeners as they are, for `/status`.
@@ -117,12 +118,12 @@ impl DataPlane {
         let (orders, order_receiver) = mpsc::unbounded_channel();
         let (observed_sender, observed) = watch::channel(Arc::default());
         let (view_sender, view) = watch::channel(View::default());
-        let (options, families) = (options.clone(), metrics.clone());
+        let (options, families, access_log) = (options.clone(), metrics.clone(), options.access_log.clone());
         threads.push(spawn("plane".into(), move || async move {
             let publish = task::Publish { observed: observed_sender, view: view_sender };
             task::Plane::new(options, metrics, live, workers, publish).run(inputs, order_receiver).await;
         })?);
-        Ok(Self { orders, observed, view, totals, metrics: families, threads: Mutex::new(threads) })
+        Ok(Self { orders, observed, view, totals, metrics: families, threads: Mutex::new(threads), access_log })
     }
 
     /// Ports and health, each time they change. `generation` is 0 until the first configuration is served.
@@ -156,13 +157,16 @@ impl DataPlane {
         let _ = self.orders.send(Order::SpreadClose(window));
     }
 
-    /// Ends every thread and waits for it.
+    /// Ends every thread and waits for it, and for the last lines of the access log.
     pub fn stop(&self) {
         let _ = self.orders.send(Order::Stop);
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             // A thread that panicked has said so already.
             let _ = thread.join();
+        }
+        if let Some(log) = &self.access_log {
+            log.finish();
         }
     }
 }
