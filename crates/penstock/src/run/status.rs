@@ -69,7 +69,8 @@ fn backends(plane: &DataPlane) -> Vec<Value> {
                 "pool": &*config.pool,
                 "settings": &*config.settings,
                 "address": endpoint.address().to_string(),
-                "health": endpoint.health().as_str(),
+                // Together with its reason, both as they were observed.
+                "health": seen.map_or(endpoint.health().as_str(), |seen| seen.health),
                 "reason": seen.map_or("", |seen| &seen.reason),
                 "active": active,
                 "websockets": websockets,
