@@ -130,7 +130,7 @@ impl Assembly<'_> {
             }),
             backends: Vec::new(),
         };
-        let clusters = memo.uses.ids().cloned().collect();
+        let clusters = memo.uses.ids();
         assembled.statuses.insert(gateway.key.clone(), GatewayStatus { status, clusters });
     }
 

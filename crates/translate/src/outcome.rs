@@ -29,8 +29,8 @@ pub struct Outcome {
 pub struct GatewayStatus {
     /// What the snapshot tells.
     pub status: ApplicationGatewayStatus,
-    /// Clusters that its rules and pools use: `status.backends` in this order.
-    pub clusters: Vec<ClusterId>,
+    /// Clusters that its rules use: `status.backends` in this order.
+    pub clusters: Arc<Vec<ClusterId>>,
 }
 
 /// Status of a rule.
@@ -44,5 +44,5 @@ pub struct Wants {
     /// Secrets whose contents are used.
     pub secrets: BTreeSet<Key>,
     /// Services of which one ready Pod is wanted for its readinessProbe.
-    pub pods: BTreeSet<Key>,
+    pub pods: Arc<BTreeSet<Key>>,
 }

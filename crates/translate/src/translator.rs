@@ -32,7 +32,9 @@ pub struct Translator {
     /// What the last outcome had, so that the next begins with a copy: building thousands of entries anew costs more.
     config: Arc<Config>,
     statuses: BTreeMap<Key, Arc<RuleStatus>>,
-    wanted_pods: BTreeSet<Key>,
+    wanted_pods: Arc<BTreeSet<Key>>,
+    /// Rules that have problems.
+    troubled: BTreeSet<Key>,
     /// Clusters that may have come, changed or gone in this translation.
     clusters: Vec<(ClusterId, Option<Arc<Cluster>>)>,
 }
@@ -61,8 +63,8 @@ impl Translator {
             let object = snapshot.gateways.get(key).filter(|object| object.spec.class_name == self.options.class);
             let Some(object) = object else {
                 // Rules that name it are dirty: they leave before anything else is made of them.
-                if let Some(memo) = self.gateways.remove(key) {
-                    self.clusters.extend(memo.uses.ids().map(|id| (id.clone(), None)));
+                if let Some(mut memo) = self.gateways.remove(key) {
+                    self.clusters.extend(memo.uses.ids().iter().map(|id| (id.clone(), None)));
                     self.forget_parts(&memo.rules);
                 }
                 continue;
@@ -148,6 +150,7 @@ impl Translator {
         }
         self.count_pods(memo.part.as_ref(), None);
         self.statuses.remove(key);
+        self.troubled.remove(key);
         let before = memo.part.map(|part| part.routes).unwrap_or_default();
         touched.entry(memo.gateway).or_default().entry(key.clone()).or_insert(before);
     }
@@ -208,6 +211,11 @@ impl Translator {
                     touched.entry(memo.gateway.clone()).or_default().entry(key.clone()).or_insert(before);
                 }
             }
+            if memo.part.as_ref().is_some_and(|part| !part.problems.is_empty()) {
+                self.troubled.insert(key.clone());
+            } else {
+                self.troubled.remove(&key);
+            }
             match &memo.part {
                 Some(part) => self.statuses.insert(key.clone(), Arc::clone(&part.status)),
                 None => self.statuses.remove(&key),
@@ -245,7 +253,7 @@ impl Translator {
         for key in new.iter().flat_map(|part| &part.dependencies.pods) {
             let count = self.pods.entry(key.clone()).or_default();
             if *count == 0 {
-                self.wanted_pods.insert(key.clone());
+                Arc::make_mut(&mut self.wanted_pods).insert(key.clone());
             }
             *count += 1;
         }
@@ -254,7 +262,7 @@ impl Translator {
                 *count -= 1;
                 if *count == 0 {
                     self.pods.remove(key);
-                    self.wanted_pods.remove(key);
+                    Arc::make_mut(&mut self.wanted_pods).remove(key);
                 }
             }
         }
@@ -273,8 +281,8 @@ impl Translator {
         let assembled = assembly.run(&mut self.gateways);
         self.update_config(assembled.listeners);
         let mut problems = assembled.problems;
-        problems
-            .extend(self.rules.values().filter_map(|rule| rule.part.as_ref()).flat_map(|part| &part.problems).cloned());
+        let troubled = self.troubled.iter().filter_map(|key| self.rules.get(key)?.part.as_ref());
+        problems.extend(troubled.flat_map(|part| &part.problems).cloned());
         problems.sort();
         Outcome {
             config: Arc::clone(&self.config),

@@ -14,6 +14,8 @@ pub(crate) struct Uses {
     clusters: BTreeMap<ClusterId, BTreeMap<Label, (Arc<Cluster>, usize)>>,
     /// Those that may be others since [`Uses::take_changes`].
     changed: BTreeSet<ClusterId>,
+    /// Names of all of them; `None`: to be listed anew.
+    ids: Option<Arc<Vec<ClusterId>>>,
 }
 
 /// Inline or not, and the pool.
@@ -28,6 +30,9 @@ impl Uses {
     /// A rule uses a cluster; its newest version counts.
     pub(crate) fn add(&mut self, cluster: &Arc<Cluster>) {
         let labels = self.clusters.entry(cluster.id.clone()).or_default();
+        if labels.is_empty() {
+            self.ids = None;
+        }
         let (version, count) = labels.entry(label(cluster)).or_insert_with(|| (Arc::clone(cluster), 0));
         let replaced = !Arc::ptr_eq(version, cluster) && version != cluster;
         if replaced {
@@ -52,12 +57,13 @@ impl Uses {
         }
         if labels.is_empty() {
             self.clusters.remove(&cluster.id);
+            self.ids = None;
         }
     }
 
     /// Clusters that may have come, changed or gone since it was asked last.
     pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = (ClusterId, Option<Arc<Cluster>>)> + use<'_> {
-        let Self { clusters, changed } = self;
+        let Self { clusters, changed, .. } = self;
         std::mem::take(changed).into_iter().map(|id| {
             let now =
                 clusters.get(&id).and_then(|labels| labels.values().next()).map(|(cluster, _)| Arc::clone(cluster));
@@ -65,8 +71,9 @@ impl Uses {
         })
     }
 
-    /// Names of all clusters in use, sorted.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = &ClusterId> {
-        self.clusters.keys()
+    /// Names of all clusters in use, sorted; the same list as before when none came or went.
+    pub(crate) fn ids(&mut self) -> Arc<Vec<ClusterId>> {
+        let Self { clusters, ids, .. } = self;
+        Arc::clone(ids.get_or_insert_with(|| Arc::new(clusters.keys().cloned().collect())))
     }
 }
