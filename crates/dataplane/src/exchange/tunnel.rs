@@ -56,6 +56,8 @@ impl Pending {
         let Self { link, active, record, limits } = *self;
         let Link { connection, endpoint, .. } = *link;
         let (backend, late) = connection.into_parts();
+        // What is empty may still own a buffer.
+        let late = if late.is_empty() { Bytes::new() } else { late };
         let control = Control::new();
         let registered = worker.tunnels.insert(control.clone(), endpoint.number, record.listener_number());
         let relay = Relay::new(client, backend, early, late, &limits, control);

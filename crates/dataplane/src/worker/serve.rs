@@ -205,7 +205,12 @@ async fn drive<S: Parked>(
         End::Idle | End::Upgraded => {
             let parts = connection.into_parts();
             let (stream, unread) = parts.io.into_inner().into_inner();
-            let early = if unread.is_empty() { parts.read_buf } else { [parts.read_buf, unread].concat().into() };
+            let early = match (parts.read_buf.is_empty(), unread.is_empty()) {
+                // An empty buffer still owns its 8 KB.
+                (true, true) => Bytes::new(),
+                (false, true) => parts.read_buf,
+                (_, false) => [parts.read_buf, unread].concat().into(),
+            };
             match end {
                 End::Upgraded => Step::Upgraded(stream, early),
                 _ => Step::Idle(stream, early),
