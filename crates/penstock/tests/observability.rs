@@ -24,10 +24,9 @@ fn everything(backend: &Backend) -> Vec<String> {
 /// The line about the request for this path.
 async fn line(process: &Process, path: &str) -> Map<String, Value> {
     let lines = || async {
-        let parsed = process.stdout().into_iter().map(|line| {
-            serde_json::from_str::<Map<String, Value>>(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
-        });
-        parsed.into_iter().find(|line| line["path"] == path)
+        let lines = process.stdout();
+        let mut parsed = lines.iter().map(|line| serde_json::from_str(line).expect("every line is a JSON object"));
+        parsed.find(|line: &Map<String, Value>| line["path"] == path)
     };
     eventually(&format!("the line about {path}"), DEADLINE, lines).await
 }
