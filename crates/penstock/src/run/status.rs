@@ -9,18 +9,24 @@ use tokio::sync::watch;
 
 /// The answer to `/status`; empty lists until the data plane runs.
 #[derive(Clone, Default)]
-pub(super) struct Status(Arc<OnceLock<(Arc<DataPlane>, watch::Receiver<Arc<State>>)>>);
+pub(super) struct Status(Arc<OnceLock<Parts>>);
+
+/// Whom to ask.
+struct Parts {
+    plane: Arc<DataPlane>,
+    state: watch::Receiver<Arc<State>>,
+}
 
 impl Status {
     /// From now on there is something to tell.
     pub(super) fn connect(&self, plane: Arc<DataPlane>, state: watch::Receiver<Arc<State>>) {
         // Only ever called once, by the start.
-        let _ = self.0.set((plane, state));
+        let _ = self.0.set(Parts { plane, state });
     }
 
     /// The whole of it.
     pub(super) fn json(&self) -> Value {
-        let Some((plane, state)) = self.0.get() else {
+        let Some(Parts { plane, state }) = self.0.get() else {
             return json!({"generation": 0, "listeners": [], "backends": [], "problems": []});
         };
         let state = Arc::clone(&state.borrow());
