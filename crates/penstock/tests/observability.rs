@@ -100,6 +100,7 @@ async fn every_series_has_the_labels_that_are_documented() {
         ("penstock_connections_open", "gateway listener"),
         ("penstock_connections_total", "gateway listener"),
         ("penstock_backend_up", "endpoint pool settings"),
+        ("penstock_backend_connections", "endpoint pool settings"),
         ("penstock_probe_duration_seconds_count", "pool settings"),
         ("penstock_probes_total", "pool result settings"),
         ("penstock_config_generation", ""),
@@ -159,6 +160,21 @@ async fn endpoints_that_are_gone_have_no_series() {
     let metrics = gateway.metrics().await;
     let left: Vec<_> = metrics.matching("penstock_backend_up", &[]).map(|s| s.labels["endpoint"].clone()).collect();
     assert_eq!(left, [two.addr().to_string()]);
+    // The rule goes, and with it the cluster.
+    gateway.replace(&[http_gateway("")]);
+    let series = || async { gateway.metrics().await.matching("penstock_backend_up", &[]).count() };
+    until("no series of endpoints", DEADLINE, series, |left| *left == 0).await;
+}
+
+#[tokio::test]
+async fn connections_to_backends_are_counted_while_they_are_open() {
+    let backend = Backend::start("one").await;
+    let gateway = Gateway::to(&backend).await;
+    gateway.get(HOST, "/x").await;
+    gateway.wait_metric("penstock_backend_connections", &[], 1.0).await;
+    backend.cut_connections();
+    // An idle connection is kept for four seconds at most.
+    gateway.wait_metric("penstock_backend_connections", &[], 0.0).await;
 }
 
 #[tokio::test]

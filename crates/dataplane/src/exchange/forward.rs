@@ -20,7 +20,7 @@ use super::{Downstream, Guard};
 use crate::cluster::Active;
 use crate::route_state::{NoEndpoint, RouteState};
 use crate::upstream::h1::{BodyFraming, BodyLength, EncodeError, RequestHead, ResponseHead};
-use crate::upstream::{Link, connect};
+use crate::upstream::{Counted, Link, connect};
 
 /// A request on its way to a backend: what stays the same in every attempt.
 pub(crate) struct Outbound<'a> {
@@ -131,7 +131,9 @@ impl Outbound<'_> {
             return Ok(link);
         }
         let stream = connect(endpoint.endpoint.address, self.forward.connect_timeout).await?;
-        Ok(Box::new(Link::new(stream, Arc::clone(endpoint), worker.pool.enter(endpoint))))
+        let labels = [&*self.forward.pool, &*self.forward.settings, &*endpoint.address];
+        let counted = Counted::new(worker.metrics.families().backend_connections.with_label_values(&labels));
+        Ok(Box::new(Link::new(stream, Arc::clone(endpoint), worker.pool.enter(endpoint), counted)))
     }
 
     /// Begins the request on a connection.

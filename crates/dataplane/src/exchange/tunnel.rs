@@ -14,7 +14,7 @@ use super::record::Record;
 use super::{Downstream, Guard};
 use crate::cluster::Active;
 use crate::tunnel::{Control, Limits, Relay};
-use crate::upstream::Link;
+use crate::upstream::{self, Link};
 use crate::worker::{Counted, Worker};
 
 /// A tunnel that waits for its client's side: hyper still has to write the 101.
@@ -54,7 +54,7 @@ impl Pending {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let Self { link, active, record, limits } = *self;
-        let Link { connection, endpoint, .. } = *link;
+        let Link { connection, endpoint, counted: backend_counted, .. } = *link;
         let (backend, late) = connection.into_parts();
         // What is empty may still own a buffer.
         let late = if late.is_empty() { Bytes::new() } else { late };
@@ -62,7 +62,7 @@ impl Pending {
         let registered = worker.tunnels.insert(control.clone(), endpoint.number, record.listener_number());
         let relay = Relay::new(client, backend, early, late, &limits, control);
         // What the end needs is boxed: an idle tunnel is the relay and little else.
-        let end = Box::new(End { worker: Rc::clone(worker), record, active, _counted: counted });
+        let end = Box::new(End { worker: Rc::clone(worker), record, active, _counted: (counted, backend_counted) });
         end.begin();
         tokio::task::spawn_local(async move {
             let closed = relay.await;
@@ -77,7 +77,8 @@ struct End {
     worker: Rc<Worker>,
     record: Record,
     active: Active,
-    _counted: Counted,
+    /// On both sides.
+    _counted: (Counted, upstream::Counted),
 }
 
 impl End {

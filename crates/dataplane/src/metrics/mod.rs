@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) connections_open: IntGaugeVec,
     pub(crate) connections: IntCounterVec,
     pub(crate) backend_up: IntGaugeVec,
+    pub(crate) backend_connections: IntGaugeVec,
     pub(crate) probe_duration: HistogramVec,
     pub(crate) probes: IntCounterVec,
     pub(crate) config_apply: HistogramVec,
@@ -109,6 +110,11 @@ impl Metrics {
             backend_up: gauge(
                 "backend_up",
                 "1 when an endpoint takes traffic, 0 when its probes fail.",
+                &["pool", "settings", "endpoint"],
+            )?,
+            backend_connections: gauge(
+                "backend_connections",
+                "Connections to an endpoint, idle ones and WebSockets included.",
                 &["pool", "settings", "endpoint"],
             )?,
             probe_duration: histogram(

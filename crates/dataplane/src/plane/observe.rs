@@ -1,7 +1,8 @@
 //! What the plane reports: ports, clusters and the health of their endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use penstock_model::{ClusterId, Observed, ObservedEndpoint};
@@ -38,22 +39,43 @@ fn endpoints(cluster: &LiveCluster, reasons: &Reasons) -> Vec<ObservedEndpoint> 
         .collect()
 }
 
-/// Brings `penstock_backend_up` of a cluster in line with its endpoints; `before` are the addresses it had.
-pub(super) fn gauge(
-    metrics: &Metrics,
-    cluster: &LiveCluster,
-    before: &[std::sync::Arc<str>],
-) -> Vec<std::sync::Arc<str>> {
-    let config = cluster.config();
-    let now: Vec<_> = cluster.endpoints();
-    for endpoint in &now {
-        let up = i64::from(endpoint.health() != Health::Down);
-        metrics.backend_up.with_label_values(&[&*config.pool, &*config.settings, &*endpoint.address]).set(up);
+/// The series of one cluster's endpoints: there while the endpoints are.
+#[derive(Debug)]
+pub(super) struct Series {
+    pool: Arc<str>,
+    settings: Arc<str>,
+    addresses: BTreeSet<Arc<str>>,
+}
+
+impl Series {
+    /// Brings them in line with the endpoints; `before` are those of the same cluster, or none.
+    pub(super) fn of(metrics: &Metrics, cluster: &LiveCluster, before: Option<Self>) -> Self {
+        let config = cluster.config();
+        let (pool, settings) = (Arc::clone(&config.pool), Arc::clone(&config.settings));
+        let mut addresses = BTreeSet::new();
+        for endpoint in cluster.endpoints() {
+            let up = i64::from(endpoint.health() != Health::Down);
+            metrics.backend_up.with_label_values(&[&*pool, &*settings, &*endpoint.address]).set(up);
+            addresses.insert(Arc::clone(&endpoint.address));
+        }
+        let now = Self { pool, settings, addresses };
+        if let Some(before) = before {
+            let renamed = (&before.pool, &before.settings) != (&now.pool, &now.settings);
+            let gone = before.addresses.iter().filter(|address| renamed || !now.addresses.contains(*address));
+            gone.for_each(|address| before.remove_one(metrics, address));
+        }
+        now
     }
-    let addresses: Vec<_> = now.iter().map(|endpoint| std::sync::Arc::clone(&endpoint.address)).collect();
-    for gone in before.iter().filter(|address| !addresses.contains(address)) {
+
+    /// The cluster is gone.
+    pub(super) fn remove(&self, metrics: &Metrics) {
+        self.addresses.iter().for_each(|address| self.remove_one(metrics, address));
+    }
+
+    fn remove_one(&self, metrics: &Metrics, address: &str) {
+        let labels = [&*self.pool, &*self.settings, address];
         // Absent already when another cluster of the same labels removed it.
-        let _ = metrics.backend_up.remove_label_values(&[&*config.pool, &*config.settings, &**gone]);
+        let _ = metrics.backend_up.remove_label_values(&labels);
+        let _ = metrics.backend_connections.remove_label_values(&labels);
     }
-    addresses
 }

@@ -10,7 +10,7 @@ use penstock_routing::RouteTable;
 use tokio::sync::{mpsc, watch};
 
 use super::clusters::Clusters;
-use super::observe::{Ports, Reasons, gauge, observed};
+use super::observe::{Ports, Reasons, Series, observed};
 use super::{Inputs, Options, Order, View, listeners, sockets};
 use crate::metrics::Metrics;
 use crate::probe::{Probes, Report};
@@ -37,8 +37,7 @@ pub(super) struct Plane {
     probes: Probes,
     reports: mpsc::UnboundedReceiver<Report>,
     reasons: Reasons,
-    /// Addresses that `penstock_backend_up` has, by cluster.
-    gauges: HashMap<ClusterId, Vec<Arc<str>>>,
+    series: HashMap<ClusterId, Series>,
     /// Tables that workers may still look at: the last one to let go must not be a worker.
     old: Vec<Arc<Live>>,
     closing: bool,
@@ -69,7 +68,7 @@ impl Plane {
             generation: 0,
             reports,
             reasons: Reasons::default(),
-            gauges: HashMap::new(),
+            series: HashMap::new(),
             old: Vec::new(),
             closing: false,
         }
@@ -219,19 +218,15 @@ impl Plane {
     /// Probes, gauges and the picture of clusters that changed.
     fn refresh(&mut self, changed: &[ClusterId]) {
         for id in changed {
-            let before = self.gauges.remove(id).unwrap_or_default();
-            match self.clusters.get(id) {
-                Some(cluster) => {
-                    self.probes.sync(cluster);
-                    let addresses = gauge(&self.metrics, cluster, &before);
-                    self.gauges.insert(id.clone(), addresses);
-                }
-                None => {
-                    self.probes.forget(id);
-                    self.reasons.retain(|(of, _), _| of != id);
-                    for address in before {
-                        let _ = self.metrics.backend_up.remove_label_values(&[&*id.backend, &*id.settings, &*address]);
-                    }
+            let before = self.series.remove(id);
+            if let Some(cluster) = self.clusters.get(id) {
+                self.probes.sync(cluster);
+                self.series.insert(id.clone(), Series::of(&self.metrics, cluster, before));
+            } else {
+                self.probes.forget(id);
+                self.reasons.retain(|(of, _), _| of != id);
+                if let Some(before) = before {
+                    before.remove(&self.metrics);
                 }
             }
         }
@@ -251,8 +246,8 @@ impl Plane {
                 }
             }
             cluster.refresh();
-            let before = self.gauges.remove(id).unwrap_or_default();
-            self.gauges.insert(id.clone(), gauge(&self.metrics, cluster, &before));
+            let before = self.series.remove(id);
+            self.series.insert(id.clone(), Series::of(&self.metrics, cluster, before));
             match &report.reason {
                 Some(reason) => self.reasons.insert((id.clone(), report.address), reason.clone()),
                 None => self.reasons.remove(&(id.clone(), report.address)),

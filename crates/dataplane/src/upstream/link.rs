@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use prometheus::IntGauge;
 use tokio::net::TcpStream;
 
 use super::h1::Connection;
@@ -26,8 +27,27 @@ pub(crate) struct Link {
     pub(crate) reused: bool,
     /// Ends it from elsewhere.
     pub(crate) cut: Rc<Cut>,
+    /// Counts it for as long as it is open.
+    pub(crate) counted: Counted,
     idle_until: Tick,
     idle_limit: Span,
+}
+
+/// A connection in `penstock_backend_connections`.
+#[derive(Debug)]
+pub(crate) struct Counted(IntGauge);
+
+impl Counted {
+    pub(crate) fn new(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Ends a connection from elsewhere on its worker: set when the drain of its endpoint is over.
@@ -60,9 +80,17 @@ impl Cut {
 }
 
 impl Link {
-    pub(crate) fn new(stream: TcpStream, endpoint: Arc<LiveEndpoint>, cut: Rc<Cut>) -> Self {
+    pub(crate) fn new(stream: TcpStream, endpoint: Arc<LiveEndpoint>, cut: Rc<Cut>, counted: Counted) -> Self {
         let idle_limit = Span::at_least(IDLE);
-        Self { connection: Connection::new(stream), endpoint, reused: false, cut, idle_until: Tick::NEVER, idle_limit }
+        Self {
+            connection: Connection::new(stream),
+            endpoint,
+            reused: false,
+            cut,
+            counted,
+            idle_until: Tick::NEVER,
+            idle_limit,
+        }
     }
 
     /// What the backend says about idle connections; one second of grace for the way.

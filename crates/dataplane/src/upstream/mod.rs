@@ -6,5 +6,5 @@ mod link;
 mod pool;
 
 pub(crate) use connect::{ConnectError, configure, connect};
-pub(crate) use link::Link;
+pub(crate) use link::{Counted, Link};
 pub(crate) use pool::Pool;
