@@ -3,9 +3,10 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use penstock_api::reasons::{ConditionType, RuleReason};
 use penstock_api::schema::CheckerError;
@@ -32,6 +33,8 @@ pub(crate) const KINDS: [Kind; 9] = [
 
 /// A file that is being written settles meanwhile.
 const QUIET: Duration = Duration::from_millis(20);
+/// After the end of a write, a rename or a removal a file is whole; others may follow at once.
+const WHOLE: Duration = Duration::from_millis(2);
 /// A folder that never settles is read all the same.
 const LONGEST: Duration = Duration::from_millis(500);
 /// Events can be lost, and some file systems have none.
@@ -40,7 +43,7 @@ const RESCAN: Duration = Duration::from_secs(5);
 /// Keeps the store up to date until it is gone.
 pub(crate) async fn watch(folder: PathBuf, changes: mpsc::UnboundedSender<Vec<Change>>) -> Result<(), CheckerError> {
     let mut files = Files::new()?;
-    let events = Arc::new(Notify::new());
+    let events = Arc::new(Events::default());
     let mut watcher = None;
     // The first time, and after a failure, everything is said.
     let mut all = true;
@@ -71,11 +74,41 @@ pub(crate) async fn watch(folder: PathBuf, changes: mpsc::UnboundedSender<Vec<Ch
     Ok(())
 }
 
+/// What the system tells.
+#[derive(Default)]
+struct Events {
+    any: Notify,
+    /// After the last one every file is whole.
+    whole: AtomicBool,
+}
+
+impl Events {
+    fn take(&self, kind: EventKind) {
+        let whole = match kind {
+            EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write) => {
+                // Reading is no change; our own reading would go round in circles.
+                return;
+            }
+            EventKind::Access(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => true,
+            _ => false,
+        };
+        self.whole.store(whole, Ordering::Relaxed);
+        self.any.notify_one();
+    }
+
+    /// How long nothing more must come.
+    fn quiet(&self) -> Duration {
+        if self.whole.load(Ordering::Relaxed) { WHOLE } else { QUIET }
+    }
+}
+
 /// Waits for an event and for the quiet after it, or for the next slow look.
-async fn settle(events: &Notify) {
-    if timeout(RESCAN, events.notified()).await.is_ok() {
+async fn settle(events: &Events) {
+    if timeout(RESCAN, events.any.notified()).await.is_ok() {
         let end = Instant::now() + LONGEST;
-        while timeout_at(end.min(Instant::now() + QUIET), events.notified()).await.is_ok() && Instant::now() < end {}
+        while timeout_at(end.min(Instant::now() + events.quiet()), events.any.notified()).await.is_ok()
+            && Instant::now() < end
+        {}
     }
 }
 
@@ -106,15 +139,11 @@ struct Watching {
 }
 
 impl Watching {
-    fn start(folder: &Path, events: &Arc<Notify>) -> Option<Self> {
-        let notify = events.clone();
-        let seen = move |event: notify::Result<Event>| {
-            // Reading is no change; our own reading would go round in circles.
-            let read =
-                |kind| matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write));
-            if !event.is_ok_and(|event| read(event.kind)) {
-                notify.notify_one();
-            }
+    fn start(folder: &Path, events: &Arc<Events>) -> Option<Self> {
+        let events = Arc::clone(events);
+        let seen = move |event: notify::Result<Event>| match event {
+            Ok(event) => events.take(event.kind),
+            Err(_) => events.any.notify_one(),
         };
         let start = || {
             let mut watcher = notify::recommended_watcher(seen)?;
