@@ -3,7 +3,6 @@
 //! A [`source`] (an API server or a folder) tells the [`store`] what changed; the store lets a [`Frontend`] translate
 //! and publishes what comes of it as [`Outputs`].
 
-#![allow(dead_code)]
 #[cfg(test)]
 mod fake;
 pub mod frontend;

@@ -27,7 +27,8 @@ const STOP: Duration = Duration::from_secs(3);
 /// The tasks of a controller. They end when this is dropped.
 #[derive(Debug)]
 pub struct Controller {
-    tasks: JoinSet<()>,
+    /// Aborted when dropped.
+    _tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
     election: Option<JoinHandle<()>>,
 }
@@ -58,7 +59,7 @@ impl Controller {
     }
 
     fn new(tasks: JoinSet<()>, stop: watch::Sender<bool>, election: Option<JoinHandle<()>>) -> Self {
-        Self { tasks, stop, election }
+        Self { _tasks: tasks, stop, election }
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) fn refused(desired: &Value, existing: &penstock_api::k8s::Service) ->
 mod tests {
     use super::*;
 
-    fn gateway(service: Value) -> ApplicationGateway {
+    fn gateway(service: &Value) -> ApplicationGateway {
         serde_json::from_value(json!({
             "apiVersion": "penstock.dev/v1alpha1", "kind": "ApplicationGateway",
             "metadata": {"name": "shop", "namespace": "edge", "uid": "u1"},
@@ -116,7 +116,7 @@ mod tests {
         .unwrap()
     }
 
-    fn desired(service: Value, defaults: GatewayService) -> Value {
+    fn desired(service: &Value, defaults: GatewayService) -> Value {
         let own = OwnServices { selector: [("app".into(), "penstock".into())].into(), owner: None, defaults };
         let desired =
             Desired { class: "c", namespace: "ns", name: "shop-1", own: &own, owner: None, ports: &[(80, 10080)] };
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_service_says_whose_it_is_and_where_it_leads() {
-        let service = desired(json!({"annotations": {"cloud": "x"}}), GatewayService::default());
+        let service = desired(&json!({"annotations": {"cloud": "x"}}), GatewayService::default());
         assert_eq!(
             service,
             json!({
@@ -149,14 +149,14 @@ mod tests {
             json!({"type": "NodePort", "annotations": {"a": "default", "b": "default"}, "externalTrafficPolicy": "Local"}),
         )
         .unwrap();
-        assert_eq!(desired(json!({}), defaults.clone())["spec"]["type"], "NodePort");
-        let some = desired(json!({"annotations": {"a": "own"}}), defaults.clone());
+        assert_eq!(desired(&json!({}), defaults.clone())["spec"]["type"], "NodePort");
+        let some = desired(&json!({"annotations": {"a": "own"}}), defaults.clone());
         assert_eq!(
             (&some["metadata"]["annotations"]["a"], &some["metadata"]["annotations"]["b"]),
             (&json!("own"), &json!("default"))
         );
         assert_eq!(some["spec"]["externalTrafficPolicy"], "Local");
-        assert_eq!(desired(json!({"type": "ClusterIP"}), defaults)["spec"].get("externalTrafficPolicy"), None);
+        assert_eq!(desired(&json!({"type": "ClusterIP"}), defaults)["spec"].get("externalTrafficPolicy"), None);
     }
 
     #[test]
@@ -166,12 +166,12 @@ mod tests {
         }))
         .unwrap();
         let message =
-            refused(&desired(json!({"loadBalancerClass": "new"}), GatewayService::default()), &existing).unwrap();
+            refused(&desired(&json!({"loadBalancerClass": "new"}), GatewayService::default()), &existing).unwrap();
         assert!(
             message.contains("new") && message.contains("old") && message.contains("delete the Service ns/shop-1"),
             "{message}"
         );
-        assert_eq!(refused(&desired(json!({"loadBalancerClass": "old"}), GatewayService::default()), &existing), None);
-        assert_eq!(refused(&desired(json!({"type": "ClusterIP"}), GatewayService::default()), &existing), None);
+        assert_eq!(refused(&desired(&json!({"loadBalancerClass": "old"}), GatewayService::default()), &existing), None);
+        assert_eq!(refused(&desired(&json!({"type": "ClusterIP"}), GatewayService::default()), &existing), None);
     }
 }

@@ -203,7 +203,7 @@ impl Keeper {
             let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
             match in_time(api.delete(&service.name_any(), &params)).await {
                 Ok(_) => {
-                    tracing::info!(gateway = %key, service = service.name_any(), "deleted the Service of a gateway that has gone")
+                    tracing::info!(gateway = %key, service = service.name_any(), "deleted the Service of a gateway that has gone");
                 }
                 // Gone already, or another one of the same name.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}

@@ -1,10 +1,13 @@
 //! Statuses and Events: what the leader tells the API server about the objects.
 
 mod addresses;
+mod compare;
 mod complete;
 mod conditions;
 mod event;
+mod front;
 mod pace;
 mod writer;
 
-pub(crate) use writer::{Fronts, Writer};
+pub(crate) use front::Fronts;
+pub(crate) use writer::Writer;

@@ -1,28 +1,28 @@
 //! The writer: the leader's queue of statuses, at a pace that an API server likes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
-use penstock_api::k8s::{Event, Service};
+use penstock_api::k8s::Event;
 use penstock_api::{ApplicationGateway, ApplicationGatewayStatus, RoutingRule, RoutingRuleStatus};
 use penstock_model::{Observed, Problem};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::complete::{Front, complete};
+use super::compare::{accepted, normal, undated};
+use super::complete::complete;
 use super::conditions::{condition, date_gateway, date_rule};
+use super::event;
+use super::front::Fronts;
 use super::pace::Pace;
-use super::{addresses, event};
 use crate::outputs::State;
-use crate::service::{Refusals, Table};
 use crate::source::cluster::{Live, LiveStatuses, delay};
 use crate::store::{Id, Kind};
 use penstock_api::reasons::ConditionType;
-use penstock_translate::Key;
 
 /// A request that takes longer has failed.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -40,21 +40,6 @@ pub(crate) struct Writer {
     pub(crate) observed: watch::Receiver<Arc<Observed>>,
     pub(crate) leads: watch::Receiver<bool>,
     pub(crate) front: Fronts,
-}
-
-/// Where addresses come from.
-pub(crate) enum Fronts {
-    /// Each gateway's own Service.
-    Own {
-        /// The Services.
-        table: Table,
-        /// Wakes when one of them changes.
-        changed: watch::Receiver<u64>,
-        /// What is wrong with some.
-        refusals: watch::Receiver<Refusals>,
-    },
-    /// One Service for all, if any is named.
-    Shared(watch::Receiver<Option<Option<Arc<Service>>>>),
 }
 
 /// A status that differs from the one that the API server has.
@@ -226,15 +211,14 @@ impl Writer {
             return Some(live);
         }
         match timeout(REQUEST, self.api(id).get_opt(&id.key.name)).await {
-            Ok(Ok(Some(object))) => self.saw(id, object),
+            Ok(Ok(Some(object))) => self.saw(id, &object),
             _ => return None,
         }
         self.live.get(id)
     }
 
-    fn saw(&self, id: &Id, object: DynamicObject) {
+    fn saw(&self, id: &Id, object: &DynamicObject) {
         let status = object.data.get("status").cloned();
-        // In the form in which the watch has it: without nulls, with defaults.
         let status = status.map(|status| match id.kind {
             Kind::Gateway => normal::<ApplicationGatewayStatus>(status),
             _ => normal::<RoutingRuleStatus>(status),
@@ -260,7 +244,7 @@ impl Writer {
         let patch = Patch::Merge(json!({"status": whole}));
         let object = in_time(api.patch_status(&id.key.name, &params, &patch)).await?;
         let version = object.metadata.resource_version.clone().unwrap_or_default();
-        self.saw(id, object);
+        self.saw(id, &object);
         Ok(version)
     }
 
@@ -316,80 +300,9 @@ impl Memory {
 /// Sets transition times.
 type Date<S> = fn(&mut S, Option<&S>, Timestamp);
 
-impl Fronts {
-    /// Waits for another answer.
-    async fn changed(&mut self) {
-        match self {
-            Self::Own { changed, refusals, .. } => tokio::select! {
-                _ = changed.changed() => {}
-                Ok(()) = refusals.changed() => {}
-            },
-            Self::Shared(service) => {
-                if service.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        }
-    }
-
-    fn of(&self, gateway: &Key) -> Front {
-        match self {
-            Self::Own { table, refusals, .. } => match refusals.borrow().get(gateway) {
-                Some(refusal) => Front::Refused(refusal.clone()),
-                None => Front::Service(table.of(gateway).map(|service| addresses::of(&service)).unwrap_or_default()),
-            },
-            Self::Shared(service) => match &*service.borrow() {
-                None => Front::Unknown,
-                Some(service) => {
-                    Front::Service(service.as_ref().map(|service| addresses::of(service)).unwrap_or_default())
-                }
-            },
-        }
-    }
-}
-
 async fn in_time<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
     match timeout(REQUEST, request).await {
         Ok(answer) => answer,
         Err(_) => Err(kube::Error::Service(format!("no answer in {REQUEST:?}").into())),
     }
-}
-
-fn normal<S: serde::Serialize + serde::de::DeserializeOwned>(status: Value) -> Value {
-    serde_json::from_value::<S>(status.clone())
-        .ok()
-        .and_then(|status| serde_json::to_value(status).ok())
-        .unwrap_or(status)
-}
-
-/// Without the times of its conditions.
-fn undated(mut status: Value) -> Value {
-    match &mut status {
-        Value::Object(map) => {
-            map.remove("lastTransitionTime");
-            map.values_mut().for_each(|value| *value = undated(value.take()));
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| *item = undated(item.take())),
-        _ => {}
-    }
-    status
-}
-
-/// Type and status of every `Accepted`, wherever it stands.
-fn accepted(status: &Value) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    let mut open = vec![(String::new(), status)];
-    while let Some((path, value)) = open.pop() {
-        match value {
-            Value::Object(map) if map.get("type").and_then(Value::as_str) == Some(ConditionType::Accepted.as_str()) => {
-                found.insert(path, map.get("status").and_then(Value::as_str).unwrap_or_default().to_owned());
-            }
-            Value::Object(map) => open.extend(map.iter().map(|(key, value)| (format!("{path}.{key}"), value))),
-            Value::Array(items) => {
-                open.extend(items.iter().enumerate().map(|(at, value)| (format!("{path}.{at}"), value)))
-            }
-            _ => {}
-        }
-    }
-    found
 }

@@ -13,7 +13,7 @@ use crate::fake::{Fake, backends};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-fn rule(name: &str, service: &str, annotations: serde_json::Value, resource_version: u64) -> Object {
+fn rule(name: &str, service: &str, annotations: &serde_json::Value, resource_version: u64) -> Object {
     let rule: RoutingRule = serde_json::from_value(json!({
         "apiVersion": "penstock.dev/v1alpha1", "kind": "RoutingRule",
         "metadata": {"name": name, "namespace": "shop", "generation": 1, "annotations": annotations, "resourceVersion": resource_version.to_string()},
@@ -84,7 +84,7 @@ fn problem(id: &Id) -> penstock_model::Problem {
 #[tokio::test]
 async fn nothing_is_published_before_every_list_is_in() {
     let mut handles = start(false);
-    handles.send(vec![list(Kind::Rule, vec![rule("a", "one", json!({}), 1)])]);
+    handles.send(vec![list(Kind::Rule, vec![rule("a", "one", &json!({}), 1)])]);
     // The store takes changes in order: had it published on the first, the first configuration would have no endpoints.
     handles.send(vec![list(Kind::EndpointSlice, vec![slice("one", "10.0.0.1")])]);
     timeout(DEADLINE, handles.outputs.config.changed()).await.unwrap().unwrap();
@@ -95,10 +95,10 @@ async fn nothing_is_published_before_every_list_is_in() {
 #[tokio::test]
 async fn an_equal_configuration_is_not_sent_again() {
     let mut handles = start(false);
-    handles.send(vec![list(Kind::EndpointSlice, vec![]), list(Kind::Rule, vec![rule("a", "one", json!({}), 1)])]);
+    handles.send(vec![list(Kind::EndpointSlice, vec![]), list(Kind::Rule, vec![rule("a", "one", &json!({}), 1)])]);
     handles.config(&["shop/one:80"]).await;
     handles.outputs.config.mark_unchanged();
-    handles.send(vec![Change::Put(rule("a", "one", json!({"note": "new"}), 2))]);
+    handles.send(vec![Change::Put(rule("a", "one", &json!({"note": "new"}), 2))]);
     handles.taken().await;
     assert!(!handles.outputs.config.has_changed().unwrap());
     assert_eq!(handles.outputs.state.borrow().generation, 1);
@@ -108,17 +108,17 @@ async fn an_equal_configuration_is_not_sent_again() {
 async fn a_change_of_status_alone_is_ignored() {
     let mut objects = objects::Objects::default();
     let mut effect = Effect::default();
-    objects.apply(Change::Put(rule("a", "one", json!({}), 1)), &mut effect);
+    objects.apply(Change::Put(rule("a", "one", &json!({}), 1)), &mut effect);
     assert!(effect.routes);
     let mut effect = Effect::default();
-    objects.apply(Change::Put(rule("a", "one", json!({}), 2)), &mut effect);
+    objects.apply(Change::Put(rule("a", "one", &json!({}), 2)), &mut effect);
     assert_eq!(effect, Effect::default());
 }
 
 #[tokio::test]
 async fn endpoints_go_out_without_a_configuration() {
     let mut handles = start(false);
-    handles.send(vec![list(Kind::EndpointSlice, vec![]), list(Kind::Rule, vec![rule("a", "one", json!({}), 1)])]);
+    handles.send(vec![list(Kind::EndpointSlice, vec![]), list(Kind::Rule, vec![rule("a", "one", &json!({}), 1)])]);
     handles.config(&["shop/one:80"]).await;
     handles.outputs.config.mark_unchanged();
     handles.send(vec![Change::Put(slice("one", "10.0.0.7")), Change::Put(slice("other", "10.0.0.8"))]);
@@ -134,7 +134,7 @@ async fn endpoints_go_out_without_a_configuration() {
 #[tokio::test]
 async fn the_first_configuration_waits_for_references() {
     let mut handles = start(true);
-    let rules = vec![rule("a", "one", json!({"config-map": "ca"}), 1), rule("b", "two", json!({}), 1)];
+    let rules = vec![rule("a", "one", &json!({"config-map": "ca"}), 1), rule("b", "two", &json!({}), 1)];
     handles.send(vec![list(Kind::EndpointSlice, vec![]), list(Kind::Rule, rules)]);
     timeout(DEADLINE, handles.wants.changed()).await.unwrap().unwrap();
     let id = Id::new(Kind::ConfigMap, "shop", "ca");
@@ -150,11 +150,11 @@ async fn the_first_configuration_waits_for_references() {
 #[tokio::test(start_paused = true)]
 async fn later_a_reference_without_answer_holds_nothing_up_for_long() {
     let mut handles = start(true);
-    handles.send(vec![list(Kind::EndpointSlice, vec![]), list(Kind::Rule, vec![rule("a", "one", json!({}), 1)])]);
+    handles.send(vec![list(Kind::EndpointSlice, vec![]), list(Kind::Rule, vec![rule("a", "one", &json!({}), 1)])]);
     handles.config(&["shop/one:80"]).await;
     handles.send(vec![
-        Change::Put(rule("b", "two", json!({"config-map": "gone"}), 1)),
-        Change::Put(rule("c", "three", json!({}), 1)),
+        Change::Put(rule("b", "two", &json!({"config-map": "gone"}), 1)),
+        Change::Put(rule("c", "three", &json!({}), 1)),
     ]);
     handles.config(&["shop/one:80", "shop/three:80"]).await;
 }
@@ -162,14 +162,14 @@ async fn later_a_reference_without_answer_holds_nothing_up_for_long() {
 #[tokio::test]
 async fn a_broken_object_is_a_problem_and_its_last_version_stays() {
     let mut handles = start(false);
-    handles.send(vec![list(Kind::EndpointSlice, vec![]), list(Kind::Rule, vec![rule("a", "one", json!({}), 1)])]);
+    handles.send(vec![list(Kind::EndpointSlice, vec![]), list(Kind::Rule, vec![rule("a", "one", &json!({}), 1)])]);
     handles.config(&["shop/one:80"]).await;
     let id = Id::new(Kind::Rule, "shop", "a");
-    handles.send(vec![Change::Broken(id.clone(), problem(&id)), Change::Put(rule("b", "two", json!({}), 1))]);
+    handles.send(vec![Change::Broken(id.clone(), problem(&id)), Change::Put(rule("b", "two", &json!({}), 1))]);
     handles.config(&["shop/one:80", "shop/two:80"]).await;
     let unread = |handles: &Handles| handles.outputs.state.borrow().unread.clone();
     assert_eq!(unread(&handles), [problem(&id)]);
-    handles.send(vec![Change::Put(rule("a", "three", json!({}), 2))]);
+    handles.send(vec![Change::Put(rule("a", "three", &json!({}), 2))]);
     handles.config(&["shop/three:80", "shop/two:80"]).await;
     assert_eq!(unread(&handles), []);
     handles.send(vec![Change::Remove(id), Change::Absent(scope(Kind::Grant))]);
@@ -179,7 +179,7 @@ async fn a_broken_object_is_a_problem_and_its_last_version_stays() {
 #[tokio::test]
 async fn a_list_replaces_its_own_namespace_only() {
     let mut handles = start(false);
-    handles.send(vec![list(Kind::EndpointSlice, vec![]), list(Kind::Rule, vec![rule("a", "one", json!({}), 1)])]);
+    handles.send(vec![list(Kind::EndpointSlice, vec![]), list(Kind::Rule, vec![rule("a", "one", &json!({}), 1)])]);
     handles.config(&["shop/one:80"]).await;
     let of = |namespace: &str| Scope { kind: Kind::Rule, namespace: Some(namespace.into()) };
     let replace = |scope| Change::Replace { scope, objects: Vec::new(), broken: Vec::new() };

@@ -1,5 +1,7 @@
 //! The controller against a real API server: only with `--features apiserver-tests`, because it needs the binaries of a cluster.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests: a panic is how they report a failure")]
+
 mod reading;
 mod services;
 mod setup;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use penstock_testkit::{ApiServer, DEADLINE};
+use penstock_testkit::{ApiServer, Ca, DEADLINE};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -40,37 +40,45 @@ async fn endpoints_come_without_a_new_configuration() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn references_are_there_before_the_first_configuration() {
     let place = Place::shared("references").await;
-    let gateway = "{apiVersion: penstock.dev/v1alpha1, kind: ApplicationGateway, metadata: {name: shop, namespace: NS}, spec: {className: NS, \
-                   listeners: [{name: http, port: 80, protocol: HTTP}], backendSettings: [{name: tls, protocol: HTTPS, tls: {caCertificateRefs: \
-                   [{name: ca}]}}]}}";
-    let rule = "{apiVersion: penstock.dev/v1alpha1, kind: RoutingRule, metadata: {name: r, namespace: NS}, spec: {gatewayRef: {name: shop}, \
-                backend: {settings: tls, services: [{name: one, port: 80}]}}}";
-    let ca = penstock_testkit::Ca::new("references").pem().to_owned();
-    let config_map = |key: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ca", "namespace": "NS"}, "data": {key: ca}});
-    place
-        .apply(&format!("{gateway}\n---\n{rule}\n---\n{}\n---\n{}", service("one", "10.1.0.1"), config_map("ca.crt")))
-        .await;
+    let gateway = "{apiVersion: penstock.dev/v1alpha1, kind: ApplicationGateway, metadata: {name: shop, namespace: $NS}, spec: {className: $NS, \
+                   listeners: [{name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: tls}]}}]}}";
+    let ca = Ca::new("references");
+    let secret = |name: &str| ca.server(&[name]).secret_yaml("$NS", "tls");
+    place.apply(&format!("{gateway}\n---\n{}", secret("one.example.com"))).await;
     let mut running = place.start(place.settings("a"));
-    let config = running.backends(&["one"]).await;
+    let config = running.config("the listener", |config| !config.listeners.is_empty()).await;
     let state = running.state("the first state", |state| state.synced).await;
-    assert_eq!(state.generation, 1, "{state:#?}");
-    let tls = config.clusters.values().next().unwrap().tls.clone().unwrap();
-    assert!(tls.authorities.unwrap().contains("BEGIN CERTIFICATE"));
-    // And a change of what is referred to is followed, too.
-    place.kubectl(&["delete", "configmap", "ca"]).await;
-    running.state("the missing ConfigMap", |state| !state.outcome.problems.is_empty()).await;
-    place.apply(&config_map("ca.crt").to_string()).await;
-    running.state("the ConfigMap again", |state| state.outcome.problems.is_empty()).await;
+    assert_eq!(
+        (state.generation, &state.outcome.problems),
+        (1, &vec![]),
+        "nothing was published before they were read"
+    );
+    let tls = config.listeners[0].tls.clone().unwrap();
+    // What is referred to is followed: another certificate, and none.
+    place.apply(&secret("two.example.com")).await;
+    let first = tls.certificates[0].chain.clone();
+    let mut config = running.outputs.config.clone();
+    let other = config.wait_for(|config| {
+        let listener = config.as_ref().and_then(|config| config.listeners.first().cloned());
+        let tls =
+            listener.and_then(|listener| listener.tls.clone()).expect("a listener loses no certificate meanwhile");
+        tls.certificates[0].chain != first
+    });
+    drop(timeout(DEADLINE, other).await.unwrap().unwrap());
+    place.kubectl(&["delete", "secret", "tls"]).await;
+    running.state("the missing Secret", |state| !state.outcome.problems.is_empty()).await;
+    place.apply(&secret("three.example.com")).await;
+    running.state("the Secret again", |state| state.outcome.problems.is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_readiness_probe_of_a_pod_is_found_through_its_endpoint() {
     let place = Place::shared("pods").await;
-    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: NS}, spec: {containers: [{name: web, image: web, ports: \
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: $NS}, spec: {containers: [{name: web, image: web, ports: \
                [{containerPort: 8080}], readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 7}}]}}";
     let slice = slice("web", "10.1.0.1")
-        .replace("conditions:", "targetRef: {kind: Pod, name: web-1, namespace: NS}, conditions:");
-    let service = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: NS}, spec: {ports: [{port: 80, targetPort: 8080}]}}";
+        .replace("conditions:", "targetRef: {kind: Pod, name: web-1, namespace: $NS}, conditions:");
+    let service = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: $NS}, spec: {ports: [{port: 80, targetPort: 8080}]}}";
     place.apply(&format!("{GATEWAY}\n---\n{pod}\n---\n{service}\n---\n{slice}\n---\n{}", rule("r", "web"))).await;
     let mut running = place.start(place.settings("a"));
     let config = running.backends(&["web"]).await;

@@ -33,7 +33,7 @@ async fn a_gateway_has_a_service_as_long_as_it_is_there() {
     let place = Place::shared("own").await;
     place
         .apply(&format!(
-            "{GATEWAY}\n---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: owner, namespace: NS}}}}"
+            "{GATEWAY}\n---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: owner, namespace: $NS}}}}"
         ))
         .await;
     let mut settings = place.settings("a");
@@ -91,9 +91,9 @@ async fn two_services_with_one_local_port_are_told_apart() {
     place.apply(&format!("{GATEWAY}\n---\n{other}")).await;
     let port = |gateway: &str| {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {
-            "name": format!("{gateway}-wrong"), "namespace": "NS",
-            "labels": {"app.kubernetes.io/managed-by": "penstock", "penstock.dev/class": "NS"},
-            "annotations": {"penstock.dev/gateway-namespace": "NS", "penstock.dev/gateway-name": gateway},
+            "name": format!("{gateway}-wrong"), "namespace": "$NS",
+            "labels": {"app.kubernetes.io/managed-by": "penstock", "penstock.dev/class": "$NS"},
+            "annotations": {"penstock.dev/gateway-namespace": "$NS", "penstock.dev/gateway-name": gateway},
         }, "spec": {"ports": [{"port": 80, "targetPort": 12345}]}})
         .to_string()
     };

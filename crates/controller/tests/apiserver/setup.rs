@@ -17,12 +17,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-pub(crate) const GATEWAY: &str = "{apiVersion: penstock.dev/v1alpha1, kind: ApplicationGateway, metadata: {name: shop, namespace: NS}, spec: {className: NS, \
+pub(crate) const GATEWAY: &str = "{apiVersion: penstock.dev/v1alpha1, kind: ApplicationGateway, metadata: {name: shop, namespace: $NS}, spec: {className: $NS, \
      listeners: [{name: http, port: 80, protocol: HTTP}]}}";
 
 pub(crate) fn rule(name: &str, service: &str) -> String {
     format!(
-        "{{apiVersion: penstock.dev/v1alpha1, kind: RoutingRule, metadata: {{name: {name}, namespace: NS}}, spec: {{gatewayRef: {{name: shop}}, \
+        "{{apiVersion: penstock.dev/v1alpha1, kind: RoutingRule, metadata: {{name: {name}, namespace: $NS}}, spec: {{gatewayRef: {{name: shop}}, \
          backend: {{services: [{{name: {service}, port: 80}}]}}, paths: [{{paths: [/{name}/*], backend: {{services: [{{name: {service}, port: 80}}]}}}}]}}}}"
     )
 }
@@ -30,14 +30,14 @@ pub(crate) fn rule(name: &str, service: &str) -> String {
 /// A Service without selector and the slice that a test gives it.
 pub(crate) fn service(name: &str, address: &str) -> String {
     format!(
-        "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: NS}}, spec: {{ports: [{{port: 80}}]}}}}\n---\n{}",
+        "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: $NS}}, spec: {{ports: [{{port: 80}}]}}}}\n---\n{}",
         slice(name, address)
     )
 }
 
 pub(crate) fn slice(service: &str, address: &str) -> String {
     format!(
-        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: {service}-1, namespace: NS, labels: {{kubernetes.io/service-name: \
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: {service}-1, namespace: $NS, labels: {{kubernetes.io/service-name: \
          {service}}}}}, addressType: IPv4, ports: [{{name: \"\", port: 8080, protocol: TCP}}], endpoints: [{{addresses: [{address}], conditions: {{ready: true}}}}]}}"
     )
 }
@@ -63,13 +63,13 @@ impl Place {
     pub(crate) async fn on(server: &'static ApiServer, namespace: &str) -> Self {
         let client = client(server).await;
         let place = Self { server, client, namespace: namespace.to_owned() };
-        place.apply("{apiVersion: v1, kind: Namespace, metadata: {name: NS}}").await;
+        place.apply("{apiVersion: v1, kind: Namespace, metadata: {name: $NS}}").await;
         place
     }
 
-    /// Applies manifests in which `NS` is the namespace.
+    /// Applies manifests in which `$NS` is the namespace.
     pub(crate) async fn apply(&self, yaml: &str) {
-        let (server, yaml) = (self.server, yaml.replace("NS", &self.namespace));
+        let (server, yaml) = (self.server, yaml.replace("$NS", &self.namespace));
         tokio::task::spawn_blocking(move || server.apply(&yaml).unwrap()).await.unwrap();
     }
 

@@ -85,7 +85,7 @@ async fn a_status_that_says_the_same_is_not_written_again() {
         object.data["status"]["parents"][0]["conditions"][0]["lastTransitionTime"].clone()
     };
     place.patch_status(&place.rules(), "r", json!({"summary": {"gateway": "someone/else", "hosts": ""}})).await;
-    place.apply(&rule("r", "one").replace("namespace: NS}", "namespace: NS, labels: {touched: now}}")).await;
+    place.apply(&rule("r", "one").replace("namespace: $NS}", "namespace: $NS, labels: {touched: now}}")).await;
     eventually("the summary put right", DEADLINE, || async {
         let object = place.rules().get("r").await.map_err(|e| e.to_string())?;
         if object.data["status"]["summary"]["gateway"] == "same/shop" {

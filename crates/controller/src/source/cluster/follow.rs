@@ -16,7 +16,7 @@ use super::{Sender, id_of};
 use crate::store::{Change, Id, Kind, Object, Scope};
 
 /// An object, or why it cannot be read.
-pub(crate) type Followed = Result<Object, (Id, Problem)>;
+pub(crate) type Followed = Result<Object, Box<(Id, Problem)>>;
 
 /// What a missing or forbidden API means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(crate) async fn follow_stream<K>(
                     return;
                 }
                 if absent && missing == Missing::Empty {
-                    send(&to, vec![Change::Absent(scope.clone())]);
+                    send(&to, &[Change::Absent(scope.clone())]);
                     sleep(LOOK_AGAIN).await;
                 } else {
                     sleep(delay(failures)).await;
@@ -93,7 +93,7 @@ pub(crate) async fn follow_stream<K>(
             Ok(Event::InitApply(object)) => {
                 match convert(object) {
                     Ok(object) => list.0.push(object),
-                    Err(broken) => list.1.push(broken),
+                    Err(broken) => list.1.push(*broken),
                 }
                 continue;
             }
@@ -103,18 +103,18 @@ pub(crate) async fn follow_stream<K>(
             }
             Ok(Event::Apply(object)) => match convert(object) {
                 Ok(object) => vec![Change::Put(object)],
-                Err((id, problem)) => vec![Change::Broken(id, problem)],
+                Err(broken) => vec![Change::Broken(broken.0, broken.1)],
             },
             Ok(Event::Delete(object)) => vec![Change::Remove(match convert(object) {
                 Ok(object) => object.id(),
-                Err((id, _)) => id,
+                Err(broken) => broken.0,
             })],
         };
         if said.take().is_some() {
             tracing::info!(kind = scope.kind.as_str(), namespace = scope.namespace.as_deref(), "watching again");
         }
         failures = 0;
-        if !send(&to, batch) {
+        if !send(&to, &batch) {
             return;
         }
     }
@@ -139,7 +139,10 @@ pub(crate) fn read<K>(kind: Kind, guard: DeserializeGuard<K>, convert: &impl Fn(
             "{}; correct the object, and see that the installed CustomResourceDefinitions are those of this version",
             invalid.error
         );
-        (id.clone(), Problem { object: id.object_ref(), condition: ConditionType::Accepted.as_str(), reason, message })
+        Box::new((
+            id.clone(),
+            Problem { object: id.object_ref(), condition: ConditionType::Accepted.as_str(), reason, message },
+        ))
     })
 }
 
@@ -153,8 +156,8 @@ pub(crate) fn slim<K: Resource>(mut object: K) -> K {
     object
 }
 
-fn send(to: &[Sender], batch: Vec<Change>) -> bool {
-    to.iter().all(|sender| sender.send(batch.clone()).is_ok())
+fn send(to: &[Sender], batch: &[Change]) -> bool {
+    to.iter().all(|sender| sender.send(batch.to_vec()).is_ok())
 }
 
 /// Whether the API is not there, or not for us.

@@ -151,7 +151,7 @@ impl Files {
                 let mut file = File { stamp, ..File::default() };
                 for document in documents {
                     for value in items(document.value) {
-                        self.take(&mut file, &last, Place { path: path.to_owned(), line: document.line }, value);
+                        self.take(&mut file, &last, &Place { path: path.to_owned(), line: document.line }, value);
                     }
                 }
                 self.files.insert(path.to_owned(), file);
@@ -161,7 +161,7 @@ impl Files {
     }
 
     /// Takes an object of a file.
-    fn take(&self, file: &mut File, last: &File, place: Place, raw: Value) {
+    fn take(&self, file: &mut File, last: &File, place: &Place, raw: Value) {
         let problems = match self.decoder.decode(raw.clone()) {
             Decoded::Object(object, problems) => {
                 let id = object.id();
