@@ -23,6 +23,8 @@ async fn nothing_is_lost_while_rules_pods_and_the_leader_change() {
         message_every: Duration::from_millis(500),
     };
     let duration = Duration::from_secs(number("E2E_SECONDS", 60));
+    // What a run that failed has left.
+    cluster.objects.delete_all(RULES, &cluster.namespace, "e2e=noise").await.unwrap();
     let load = Load::start(&plan, watch.departures()).await;
     let end = Instant::now() + duration;
 
@@ -34,10 +36,11 @@ async fn nothing_is_lost_while_rules_pods_and_the_leader_change() {
             ticks.tick().await;
             create_rule(&cluster, changes).await;
             if let Some(before) = changes.checked_sub(1) {
-                cluster.objects.delete(RULES, &cluster.namespace, &format!("noise-{before}")).await.unwrap();
+                delete_rule(&cluster, before).await;
             }
             changes += 1;
         }
+        delete_rule(&cluster, changes - 1).await;
         changes
     };
     let pods = async {
@@ -65,13 +68,17 @@ async fn nothing_is_lost_while_rules_pods_and_the_leader_change() {
 
 async fn create_rule(cluster: &Cluster, number: u64) {
     let rule = json!({
-        "apiVersion": "penstock.dev/v1alpha1", "kind": "RoutingRule", "metadata": {"name": format!("noise-{number}")},
+        "apiVersion": "penstock.dev/v1alpha1", "kind": "RoutingRule", "metadata": {"name": format!("noise-{number}"), "labels": {"e2e": "noise"}},
         "spec": {
             "gatewayRef": {"name": "busy"}, "hostNames": [format!("noise-{number}.example.com")],
             "backend": {"services": [{"name": "echo", "port": 80}]},
         },
     });
     cluster.objects.create(RULES, &cluster.namespace, &rule).await.unwrap();
+}
+
+async fn delete_rule(cluster: &Cluster, number: u64) {
+    cluster.objects.delete(RULES, &cluster.namespace, &format!("noise-{number}")).await.unwrap();
 }
 
 /// What `kubectl rollout restart` does, and waits for its end.
