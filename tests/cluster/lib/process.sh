@@ -26,12 +26,14 @@ running() { # NAME: is the process that `start` recorded still that process, and
   [[ -n $ticks && $(started_at "$pid") == "$ticks" && $(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null) != Z* ]]
 }
 
-stop_one() { # NAME: with its children, politely for 5 seconds
+stop_one() { # NAME: with its children, politely for 5 seconds; returns when it is gone
   running "$1" || return 0
-  local pid end=$((SECONDS + 5)); read -r pid _ < "$DIR/$1.pid"
+  local name=$1 pid end=$((SECONDS + 5)); read -r pid _ < "$DIR/$1.pid"
   kill -- "-$pid" 2>/dev/null || kill "$pid" 2>/dev/null || return 0
   while running "$1"; do
-    (( SECONDS < end )) || { kill -9 -- "-$pid" 2>/dev/null || true; break; }
+    (( SECONDS < end )) || kill -9 -- "-$pid" 2>/dev/null || true
+    # Also after SIGKILL: a big process takes its time to go, and `start` refuses while it is there.
+    (( SECONDS < end + 30 )) || die "$name does not end"
     sleep 0.02
   done
 }
