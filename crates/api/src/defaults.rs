@@ -2,7 +2,7 @@
 //! the CRD, so an object means the same on both ways.
 
 use crate::duration::Duration;
-use crate::gateway::{BackendProtocol, CaKind, ConnectionDraining, ProbeMatch, Retry};
+use crate::gateway::{BackendProtocol, CaKind, ConnectionDraining, OutlierDetection, ProbeMatch, Retry};
 
 pub(crate) fn class_name() -> String {
     crate::DEFAULT_CLASS.to_owned()
@@ -70,6 +70,26 @@ pub(crate) const fn retry_attempts() -> u32 {
 
 pub(crate) const fn retry() -> Retry {
     Retry { attempts: retry_attempts(), on_timeout: false }
+}
+
+pub(crate) const fn consecutive_5xx_errors() -> u32 {
+    5
+}
+
+pub(crate) const fn base_ejection_time() -> Duration {
+    Duration::literal("30s")
+}
+
+pub(crate) const fn max_ejection_percent() -> u32 {
+    50
+}
+
+pub(crate) const fn outlier_detection() -> OutlierDetection {
+    OutlierDetection {
+        consecutive_5xx_errors: consecutive_5xx_errors(),
+        base_ejection_time: base_ejection_time(),
+        max_ejection_percent: max_ejection_percent(),
+    }
 }
 
 pub(crate) const fn backend_protocol() -> BackendProtocol {

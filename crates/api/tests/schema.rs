@@ -68,7 +68,8 @@ fn defaults_are_those_of_the_table() {
     assert_eq!(
         settings,
         json!({"name": "s", "protocol": "HTTP", "requestTimeout": "20s", "connectTimeout": "5s", "streamIdleTimeout": "5m", "connectionDraining": {"timeout": "30s"},
-        "cookieAffinity": {"cookieName": "ApplicationGatewayAffinity"}, "loadBalancing": "RoundRobin", "retry": {"attempts": 1, "onTimeout": false}})
+        "cookieAffinity": {"cookieName": "ApplicationGatewayAffinity"}, "loadBalancing": "RoundRobin", "retry": {"attempts": 1, "onTimeout": false},
+        "outlierDetection": {"consecutive5xxErrors": 5, "baseEjectionTime": "30s", "maxEjectionPercent": 50}})
     );
     let probe = serde_json::to_value(&spec.probes[0]).expect("JSON");
     assert_eq!(

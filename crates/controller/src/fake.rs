@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use penstock_api::k8s::{IntOrString, ResourceExt};
 use penstock_model::{
-    Balancing, Cluster, ClusterId, Config, Draining, Endpoint, EndpointSet, EndpointSource, Limits, Protocol,
+    Balancing, Cluster, ClusterId, Config, Draining, Endpoint, EndpointSet, EndpointSource, Limits, OutlierDetection,
+    Protocol,
 };
 use penstock_translate::{Key, Outcome, Snapshot};
 
@@ -80,6 +81,7 @@ fn cluster(id: ClusterId, source: EndpointSource, endpoints: Arc<EndpointSet>) -
         balancing: Balancing::RoundRobin,
         probe: None,
         draining: Draining { timeout: Duration::from_secs(30), spread: Duration::from_secs(3) },
+        outlier: OutlierDetection::default(),
         limits: Limits::default(),
     }
 }

@@ -42,6 +42,8 @@ pub struct Cluster {
     pub probe: Option<Probe>,
     /// What happens when one leaves.
     pub draining: Draining,
+    /// When one is out for a while because its requests fail.
+    pub outlier: OutlierDetection,
     /// How much they get at once.
     pub limits: Limits,
 }
@@ -137,6 +139,24 @@ pub struct Draining {
     pub timeout: Duration,
     /// The last part of it, over which WebSockets are closed evenly.
     pub spread: Duration,
+}
+
+/// When an endpoint is taken out because its requests fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutlierDetection {
+    /// Failures in a row; 0: never.
+    pub consecutive_failures: u32,
+    /// How long it is out the first time; the n-th time in a row n times as long.
+    pub ejection_time: Duration,
+    /// Percent of the endpoints of the cluster that may be out at once.
+    pub max_percent: u32,
+}
+
+impl Default for OutlierDetection {
+    /// The defaults of the resource.
+    fn default() -> Self {
+        Self { consecutive_failures: 5, ejection_time: Duration::from_secs(30), max_percent: 50 }
+    }
 }
 
 /// How much a cluster gets at once, over all workers.

@@ -27,7 +27,8 @@ pub use action::{
     WebSocketTimeouts, WeightedBackend,
 };
 pub use cluster::{
-    Balancing, Cluster, ClusterId, Draining, Endpoint, EndpointSet, EndpointSource, Limits, Protocol, UpstreamTls,
+    Balancing, Cluster, ClusterId, Draining, Endpoint, EndpointSet, EndpointSource, Limits, OutlierDetection, Protocol,
+    UpstreamTls,
 };
 pub use config::Config;
 pub use filter::{Filter, HeaderEdit};

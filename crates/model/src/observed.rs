@@ -35,6 +35,6 @@ pub struct ObservedEndpoint {
     pub healthy: bool,
     /// `Up`, `Down`, `Unknown` or `Draining`.
     pub health: &'static str,
-    /// Why it is down: the class of the last probe's failure; empty when it is not.
+    /// Why it is down: the class of the last probe's failure, or `Ejected` when its requests fail; empty when it is not.
     pub reason: String,
 }

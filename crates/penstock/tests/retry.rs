@@ -16,9 +16,14 @@ fn nobody() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
 }
 
-/// A rule with these settings for the Service `app`.
+/// A rule with these settings for the Service `app`. Endpoints that fail on purpose stay in.
 fn with(settings: &str) -> String {
-    rule("all", &format!("backend: {{services: [{{name: app, port: 80}}], inlineSettings: {{{settings}}}}}"))
+    rule(
+        "all",
+        &format!(
+            "backend: {{services: [{{name: app, port: 80}}], inlineSettings: {{outlierDetection: {{consecutive5xxErrors: 0}}, {settings}}}}}"
+        ),
+    )
 }
 
 async fn over(addresses: &[SocketAddr], settings: &str) -> Gateway {

@@ -206,6 +206,7 @@ pub(crate) fn build(
         balancing: settings.balancing,
         probe,
         draining: settings.draining,
+        outlier: settings.outlier,
         limits: Limits::default(),
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::uri::Authority;
 use penstock_api::gateway::{self, BackendSettings, LoadBalancing};
 use penstock_api::reasons::RuleReason;
-use penstock_model::{Affinity, Balancing, Draining, HostRewrite, Name, Probe, Retry, WebSocketTimeouts};
+use penstock_model::{
+    Affinity, Balancing, Draining, HostRewrite, Name, OutlierDetection, Probe, Retry, WebSocketTimeouts,
+};
 
 use crate::finding::Finding;
 use crate::unsupported;
@@ -33,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) affinity: Option<Affinity>,
     pub(crate) balancing: Balancing,
     pub(crate) retry: Retry,
+    pub(crate) outlier: OutlierDetection,
     pub(crate) host: HostRewrite,
     /// In place of the matched literal prefix.
     pub(crate) path: Option<Arc<str>>,
@@ -75,6 +78,7 @@ pub(crate) fn parse(
         cookie_affinity,
         load_balancing,
         retry,
+        outlier_detection,
         host_name,
         pick_host_name_from_backend,
         path,
@@ -98,6 +102,12 @@ pub(crate) fn parse(
     let spread = match &connection_draining.spread {
         Some(spread) => duration(spread, &at("connectionDraining.spread"), 3, findings).min(timeout),
         None => timeout / 10,
+    };
+    let base = &outlier_detection.base_ejection_time;
+    let outlier = OutlierDetection {
+        consecutive_failures: outlier_detection.consecutive_5xx_errors,
+        ejection_time: duration(base, &at("outlierDetection.baseEjectionTime"), 30, findings),
+        max_percent: outlier_detection.max_ejection_percent.min(100),
     };
     let host = match (host_name, pick_host_name_from_backend.unwrap_or_default()) {
         (Some(name), _) => match name.parse::<Authority>() {
@@ -143,6 +153,7 @@ pub(crate) fn parse(
             LoadBalancing::IpHash => Balancing::IpHash,
         },
         retry: Retry { attempts: u8::try_from(retry.attempts.min(5)).unwrap_or(5), on_timeout: retry.on_timeout },
+        outlier,
         host,
         path: path.as_deref().filter(|path| !path.is_empty()).map(Into::into),
         probe,
@@ -192,6 +203,7 @@ mod tests {
         assert_eq!(settings.websocket, WebSocketTimeouts { idle: seconds(20), max_duration: None });
         assert_eq!((settings.draining.timeout.as_secs(), settings.draining.spread.as_secs()), (30, 3));
         assert_eq!(settings.retry, Retry { attempts: 1, on_timeout: false });
+        assert_eq!(settings.outlier, OutlierDetection::default());
         assert_eq!((settings.host, settings.probe), (HostRewrite::Keep, ProbeChoice::Unnamed));
         assert_eq!((settings.balancing, settings.affinity, settings.default_port), (Balancing::RoundRobin, None, 80));
     }

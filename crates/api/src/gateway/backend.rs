@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::CaRef;
+use super::{CaRef, OutlierDetection};
 use crate::constraint::{
     ADDRESS, HOST, HOST_LEN, NAME, NAME_LEN, NAMESPACE, NAMESPACE_LEN, OBJECT, OBJECT_LEN, PATH, PATH_LEN, TOKEN,
     TOKEN_LEN, at_most, port_reference, rules,
@@ -133,6 +133,10 @@ pub struct BackendSettings {
     #[serde(default = "defaults::retry")]
     pub retry: Retry,
 
+    /// When an endpoint whose requests fail is taken out for a while. Default: after 5 failures in a row, for 30s, at most half of the endpoints.
+    #[serde(default = "defaults::outlier_detection")]
+    pub outlier_detection: OutlierDetection,
+
     /// Host sent to the backend. Default: the client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = HOST_LEN), regex(pattern = HOST))]
@@ -171,6 +175,7 @@ impl Default for BackendSettings {
             cookie_affinity: None,
             load_balancing: LoadBalancing::default(),
             retry: defaults::retry(),
+            outlier_detection: defaults::outlier_detection(),
             host_name: None,
             pick_host_name_from_backend: None,
             path: None,

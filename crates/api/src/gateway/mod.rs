@@ -3,6 +3,7 @@
 
 mod backend;
 mod listener;
+mod outlier;
 mod probe;
 mod rewrite;
 mod service;
@@ -16,6 +17,7 @@ pub use listener::{
     CaKind, CaRef, ClientAuth, ClientAuthMode, ConfigMapKeyRef, CustomErrorPage, Listener, ListenerProtocol,
     ListenerTls, SecretRef, TlsPolicy, TlsVersion,
 };
+pub use outlier::OutlierDetection;
 pub use probe::{Probe, ProbeMatch};
 pub use rewrite::{HeaderEdit, RewriteActions, RewriteCondition, RewriteRule, RewriteRuleSet, UrlRewrite};
 pub use service::{

@@ -39,6 +39,10 @@ pub struct LiveEndpoint {
     /// Its text, for logs and statuses.
     pub(crate) address: Arc<str>,
     health: AtomicU8,
+    /// It is out for a while because its requests fail, whatever the probes say.
+    ejected: AtomicBool,
+    /// Requests that failed since the last one that did not.
+    failures: AtomicU32,
     /// It has left, and keeps what it has until its drain is over.
     departing: AtomicBool,
     requests: AtomicU32,
@@ -60,6 +64,8 @@ impl LiveEndpoint {
             address: endpoint.address.to_string().into(),
             endpoint,
             health: AtomicU8::new(Health::Unknown as u8),
+            ejected: AtomicBool::new(false),
+            failures: AtomicU32::new(0),
             departing: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             websockets: AtomicU32::new(0),
@@ -83,6 +89,34 @@ impl LiveEndpoint {
     /// Whether it changed.
     pub(crate) fn set_health(&self, health: Health) -> bool {
         self.health.swap(health as u8, Ordering::Relaxed) != health as u8
+    }
+
+    /// Whether it takes traffic: neither its probes nor its requests say that it should not.
+    pub(crate) fn is_available(&self) -> bool {
+        self.health() != Health::Down && !self.is_ejected()
+    }
+
+    pub(crate) fn is_ejected(&self) -> bool {
+        self.ejected.load(Ordering::Relaxed)
+    }
+
+    /// Takes it out, or back in; it begins without failures either way.
+    pub(crate) fn set_ejected(&self, ejected: bool) {
+        self.failures.store(0, Ordering::Relaxed);
+        self.ejected.store(ejected, Ordering::Relaxed);
+    }
+
+    /// A request went well. Writes only after failures: the line stays shared by all workers.
+    pub(crate) fn succeeded(&self) {
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A request failed; whether that makes a multiple of `limit` in a row. What was sent before it was taken out says
+    /// nothing new.
+    pub(crate) fn failed(&self, limit: u32) -> bool {
+        limit > 0 && !self.is_ejected() && (self.failures.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(limit)
     }
 
     pub(crate) fn is_departing(&self) -> bool {

@@ -1,7 +1,7 @@
 //! A cluster that lives: the current configuration of it and its endpoints, one swapped pointer each.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use penstock_model::{Cluster, ClusterId, EndpointSet};
@@ -15,6 +15,8 @@ pub struct LiveCluster {
     config: ArcSwap<Cluster>,
     members: ArcSwap<Members>,
     turn: AtomicU64,
+    /// Of the configuration: how many failures in a row take an endpoint out.
+    failures: AtomicU32,
 }
 
 /// The endpoints of a cluster at one moment.
@@ -38,12 +40,18 @@ pub(crate) struct Moved {
 
 impl Members {
     fn new(all: Vec<Arc<LiveEndpoint>>, always_healthy: usize) -> Self {
-        let up = |endpoint: &&Arc<LiveEndpoint>| endpoint.health() != Health::Down;
+        let up = |endpoint: &&Arc<LiveEndpoint>| endpoint.is_available();
         let mut available: Vec<_> = all.iter().filter(up).cloned().collect();
+        if available.is_empty() {
+            // One whose requests failed is better than none.
+            available.extend(all.iter().filter(|endpoint| endpoint.health() != Health::Down).cloned());
+        }
         if available.len() < always_healthy.min(all.len()) {
             // `minServers`: so many take traffic whatever the probes say.
-            let down = all.iter().filter(|endpoint| !up(endpoint));
-            available.extend(down.take(always_healthy - available.len()).cloned());
+            let missing = always_healthy.min(all.len()) - available.len();
+            let others = all.iter().filter(|endpoint| !available.iter().any(|one| Arc::ptr_eq(one, endpoint)));
+            let others: Vec<_> = others.take(missing).cloned().collect();
+            available.extend(others);
         }
         let shares = Shares::new(available.iter().map(|endpoint| endpoint.endpoint.weight));
         Self { all, available, shares }
@@ -55,7 +63,13 @@ impl LiveCluster {
     pub(crate) fn new(config: Arc<Cluster>) -> Self {
         let all = config.endpoints.as_slice().iter().map(|endpoint| Arc::new(LiveEndpoint::new(endpoint.clone())));
         let members = Members::new(all.collect(), min_servers(&config));
-        Self { members: ArcSwap::from_pointee(members), config: ArcSwap::new(config), turn: AtomicU64::new(0) }
+        let failures = AtomicU32::new(config.outlier.consecutive_failures);
+        Self {
+            members: ArcSwap::from_pointee(members),
+            config: ArcSwap::new(config),
+            turn: AtomicU64::new(0),
+            failures,
+        }
     }
 
     /// Its identity.
@@ -93,8 +107,14 @@ impl LiveCluster {
         others().take(tried.len() + 1).find(fresh).or_else(|| others().find(fresh)).or_else(|| others().next()).cloned()
     }
 
+    /// Whether a failure of an endpoint is one too many in a row.
+    pub(crate) fn failed(&self, endpoint: &LiveEndpoint) -> bool {
+        endpoint.failed(self.failures.load(Ordering::Relaxed))
+    }
+
     /// New settings for the same endpoints.
     pub(crate) fn configure(&self, config: Arc<Cluster>) {
+        self.failures.store(config.outlier.consecutive_failures, Ordering::Relaxed);
         self.config.store(config);
         self.refresh();
     }

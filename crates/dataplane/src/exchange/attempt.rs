@@ -31,6 +31,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Whether it says something about the backend.
+    pub(crate) fn is_of_backend(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Backend(_) | Self::TimedOut(_))
+    }
+
     /// Label `reason` of `penstock_backend_errors_total`, and `error` of the access log.
     pub(crate) fn reason(&self) -> &'static str {
         match self {

@@ -17,7 +17,8 @@ use super::record::Record;
 use super::tunnel::Pending;
 use super::upload::Upload;
 use super::{Downstream, Guard};
-use crate::cluster::Active;
+use crate::cluster::{Active, LiveCluster, LiveEndpoint};
+use crate::plane::Failing;
 use crate::route_state::{NoEndpoint, RouteState};
 use crate::upstream::h1::{BodyFraming, BodyLength, EncodeError, RequestHead, ResponseHead};
 use crate::upstream::{Counted, Link, connect};
@@ -47,8 +48,8 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
     let mut tried = Vec::new();
     let mut stale = false;
     loop {
-        let endpoint = match out.route.pick(&tried) {
-            Ok((_cluster, endpoint)) => endpoint,
+        let (cluster, endpoint) = match out.route.pick(&tried) {
+            Ok(picked) => picked,
             Err(NoEndpoint::NoneHealthy) => {
                 out.count_error("no_healthy");
                 return answer::text(StatusCode::BAD_GATEWAY, "no healthy backend", Some("no_healthy"), record, guard);
@@ -83,6 +84,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
         record.received = body.received();
         match outcome {
             Ok((link, head, sent)) => {
+                out.judge(cluster, active.endpoint(), head.status.is_server_error());
                 let forward = out.forward;
                 record.backend_answered(&forward.pool, &forward.settings, started.elapsed());
                 let request = (!sent).then_some(body);
@@ -90,7 +92,12 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
             }
             Err((failure, progress)) => {
                 out.count_error(failure.reason());
-                if !out.may_retry(&failure, progress, record.attempts, &mut stale, &mut tried) {
+                let was_stale = stale;
+                let again = out.may_retry(&failure, progress, record.attempts, &mut stale, &mut tried);
+                if failure.is_of_backend() && stale == was_stale {
+                    out.judge(cluster, active.endpoint(), true);
+                }
+                if !again {
                     return refuse(&failure, record, guard);
                 }
             }
@@ -191,6 +198,17 @@ impl Outbound<'_> {
         }
         let allowed = self.forward.retry.attempts.saturating_add(1).saturating_add(u8::from(*stale));
         again && made < allowed
+    }
+
+    /// What an attempt says about its endpoint: after too many failures in a row the plane hears of it.
+    fn judge(&self, cluster: &Arc<LiveCluster>, endpoint: &Arc<LiveEndpoint>, failed: bool) {
+        if !failed {
+            endpoint.succeeded();
+        } else if cluster.failed(endpoint) {
+            let failing = Failing { cluster: Arc::clone(cluster), endpoint: Arc::clone(endpoint) };
+            // Nobody decides any more when the plane ends.
+            let _ = self.downstream.worker.failing.send(failing);
+        }
     }
 
     fn count_error(&self, reason: &'static str) {

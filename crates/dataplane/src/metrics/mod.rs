@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: IntCounterVec,
     pub(crate) backend_up: IntGaugeVec,
     pub(crate) backend_connections: IntGaugeVec,
+    pub(crate) backend_ejections: IntCounterVec,
     pub(crate) probe_duration: HistogramVec,
     pub(crate) probes: IntCounterVec,
     pub(crate) config_apply: HistogramVec,
@@ -109,13 +110,18 @@ impl Metrics {
             connections: counter("connections_total", "Client connections accepted.", &rule[..2])?,
             backend_up: gauge(
                 "backend_up",
-                "1 when an endpoint takes traffic, 0 when its probes fail.",
+                "1 when an endpoint takes traffic, 0 when its probes fail or it is ejected.",
                 &["pool", "settings", "endpoint"],
             )?,
             backend_connections: gauge(
                 "backend_connections",
                 "Connections to an endpoint, idle ones and WebSockets included.",
                 &["pool", "settings", "endpoint"],
+            )?,
+            backend_ejections: counter(
+                "backend_ejections_total",
+                "Endpoints taken out for a while because their requests failed.",
+                &["pool", "settings"],
             )?,
             probe_duration: histogram(
                 "probe_duration_seconds",

@@ -4,6 +4,7 @@
 //! pointer; what a table replaces is dropped here, too.
 
 mod clusters;
+mod ejections;
 mod listeners;
 mod observe;
 mod sockets;
@@ -21,6 +22,8 @@ use crate::access_log::{AccessLog, WorkerLog};
 use crate::cluster::LiveCluster;
 use crate::metrics::{LocalMetrics, Metrics};
 use crate::worker::{Command, Limits, Totals, Worker};
+
+pub(crate) use ejections::Failing;
 
 /// What the process decides.
 #[derive(Clone, Debug)]
@@ -98,21 +101,22 @@ impl DataPlane {
         let metrics = Metrics::register(registry, options.metrics_per_rule)?;
         let totals = Arc::new(Totals::default());
         let live = Arc::default();
+        let (failing, failing_receiver) = mpsc::unbounded_channel();
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         for number in 0..options.workers.max(1) {
             let (sender, receiver) = mpsc::unbounded_channel::<Command>();
             workers.push(sender);
             let (live, metrics, totals) = (Arc::clone(&live), metrics.clone(), Arc::clone(&totals));
+            let failing = failing.clone();
             let log = options.access_log.clone();
             let collect = options.collect;
             let max_connections = (options.open_files / 10 * 9 / 2).max(16);
             threads.push(spawn(format!("worker-{number}"), move || async move {
                 let lost = metrics.access_log_lost.with_label_values::<&str>(&[]);
                 let log = WorkerLog::new(log.as_ref(), lost);
-                Worker::new(live, LocalMetrics::new(metrics), log, totals, Limits { max_connections, collect })
-                    .run(receiver)
-                    .await;
+                let limits = Limits { max_connections, collect };
+                Worker::new(live, LocalMetrics::new(metrics), log, totals, limits, failing).run(receiver).await;
             })?);
         }
         let (orders, order_receiver) = mpsc::unbounded_channel();
@@ -121,7 +125,8 @@ impl DataPlane {
         let (options, families, access_log) = (options.clone(), metrics.clone(), options.access_log.clone());
         threads.push(spawn("plane".into(), move || async move {
             let publish = task::Publish { observed: observed_sender, view: view_sender };
-            task::Plane::new(options, metrics, live, workers, publish).run(inputs, order_receiver).await;
+            let plane = task::Plane::new(options, metrics, live, workers, failing_receiver, publish);
+            plane.run(inputs, order_receiver).await;
         })?);
         Ok(Self { orders, observed, view, totals, metrics: families, threads: Mutex::new(threads), access_log })
     }

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use penstock_model::{ClusterId, Observed, ObservedEndpoint};
 
 use super::clusters::Clusters;
+use super::ejections::Ejections;
 use crate::cluster::{Health, LiveCluster};
 use crate::metrics::Metrics;
 
@@ -17,23 +18,31 @@ pub(super) type Ports = BTreeMap<u16, Result<(), String>>;
 pub(super) type Reasons = HashMap<(ClusterId, SocketAddr), String>;
 
 /// The whole picture.
-pub(super) fn observed(generation: u64, ports: &Ports, clusters: &Clusters, reasons: &Reasons) -> Observed {
-    let clusters = clusters.iter().map(|cluster| (cluster.id(), endpoints(cluster, reasons))).collect();
+pub(super) fn observed(
+    generation: u64,
+    ports: &Ports,
+    clusters: &Clusters,
+    reasons: &Reasons,
+    ejections: &Ejections,
+) -> Observed {
+    let clusters = clusters.iter().map(|cluster| (cluster.id(), endpoints(cluster, reasons, ejections))).collect();
     Observed { generation, ports: ports.clone(), clusters }
 }
 
-fn endpoints(cluster: &LiveCluster, reasons: &Reasons) -> Vec<ObservedEndpoint> {
+fn endpoints(cluster: &LiveCluster, reasons: &Reasons, ejections: &Ejections) -> Vec<ObservedEndpoint> {
     let id = cluster.id();
     let all = cluster.endpoints();
     all.iter()
         .map(|endpoint| {
             let (address, health) = (endpoint.endpoint.address, endpoint.health());
-            let reason = reasons.get(&(id.clone(), address)).filter(|_| health == Health::Down);
+            let probed = reasons.get(&(id.clone(), address)).filter(|_| health == Health::Down).cloned();
+            let reason = probed.or_else(|| ejections.reason(endpoint).map(str::to_owned));
+            let healthy = endpoint.is_available();
             ObservedEndpoint {
                 address,
-                healthy: health != Health::Down,
-                health: health.as_str(),
-                reason: reason.cloned().unwrap_or_default(),
+                healthy,
+                health: if healthy { health } else { Health::Down }.as_str(),
+                reason: reason.unwrap_or_default(),
             }
         })
         .collect()
@@ -54,7 +63,7 @@ impl Series {
         let (pool, settings) = (Arc::clone(&config.pool), Arc::clone(&config.settings));
         let mut addresses = BTreeSet::new();
         for endpoint in cluster.endpoints() {
-            let up = i64::from(endpoint.health() != Health::Down);
+            let up = i64::from(endpoint.is_available());
             metrics.backend_up.with_label_values(&[&*pool, &*settings, &*endpoint.address]).set(up);
             addresses.insert(Arc::clone(&endpoint.address));
         }

@@ -10,8 +10,10 @@ use penstock_routing::RouteTable;
 use tokio::sync::{mpsc, watch};
 
 use super::clusters::Clusters;
+use super::ejections::{Ejections, Failing};
 use super::observe::{Ports, Reasons, Series, observed};
 use super::{Inputs, Options, Order, View, listeners, sockets};
+use crate::cluster::{Health, LiveCluster};
 use crate::metrics::Metrics;
 use crate::probe::{Probes, Report};
 use crate::route_state::{Live, RouteState};
@@ -37,6 +39,8 @@ pub(super) struct Plane {
     probes: Probes,
     reports: mpsc::UnboundedReceiver<Report>,
     reasons: Reasons,
+    failing: mpsc::UnboundedReceiver<Failing>,
+    ejections: Ejections,
     series: HashMap<ClusterId, Series>,
     /// Tables that workers may still look at: the last one to let go must not be a worker.
     old: Vec<Arc<Live>>,
@@ -52,6 +56,7 @@ impl Plane {
         metrics: Metrics,
         live: Arc<ArcSwap<Live>>,
         workers: Vec<mpsc::UnboundedSender<Command>>,
+        failing: mpsc::UnboundedReceiver<Failing>,
         publish: Publish,
     ) -> Self {
         let (report_sender, reports) = mpsc::unbounded_channel();
@@ -68,6 +73,8 @@ impl Plane {
             generation: 0,
             reports,
             reasons: Reasons::default(),
+            failing,
+            ejections: Ejections::default(),
             series: HashMap::new(),
             old: Vec::new(),
             closing: false,
@@ -96,6 +103,8 @@ impl Plane {
                     self.endpoints(&update);
                 }
                 Some(report) = self.reports.recv() => self.report(&report),
+                Some(failing) = self.failing.recv() => self.eject(&failing),
+                () = until(self.ejections.next()) => self.take_back(),
                 () = tokio::time::sleep(CLEAN_UP), if !self.old.is_empty() => {}
             }
             self.old.retain(|table| Arc::strong_count(table) > 1);
@@ -238,6 +247,10 @@ impl Plane {
         for id in &report.clusters {
             let Some(cluster) = self.clusters.get(id) else { continue };
             for endpoint in cluster.endpoints().iter().filter(|endpoint| endpoint.endpoint.address == report.address) {
+                let before = endpoint.health();
+                if before == Health::Down && report.health == Health::Up {
+                    self.ejections.forgive(endpoint);
+                }
                 if endpoint.set_health(report.health) {
                     tracing::info!(
                         pool = %cluster.config().pool, endpoint = %report.address, health = report.health.as_str(),
@@ -245,9 +258,7 @@ impl Plane {
                     );
                 }
             }
-            cluster.refresh();
-            let before = self.series.remove(id);
-            self.series.insert(id.clone(), Series::of(&self.metrics, cluster, before));
+            look_again(&mut self.series, &self.metrics, cluster);
             match &report.reason {
                 Some(reason) => self.reasons.insert((id.clone(), report.address), reason.clone()),
                 None => self.reasons.remove(&(id.clone(), report.address)),
@@ -256,8 +267,36 @@ impl Plane {
         self.publish_observed();
     }
 
+    /// Requests of an endpoint fail.
+    fn eject(&mut self, failing: &Failing) {
+        let live = self.clusters.get(&failing.cluster.id());
+        if !live.is_some_and(|live| Arc::ptr_eq(live, &failing.cluster)) {
+            return;
+        }
+        let Some(time) = self.ejections.eject(failing, Instant::now()) else { return };
+        let config = failing.cluster.config();
+        tracing::warn!(
+            pool = %config.pool, endpoint = %failing.endpoint.address, ?time,
+            "ejected: {} requests in a row failed", config.outlier.consecutive_failures
+        );
+        self.metrics.backend_ejections.with_label_values(&[&*config.pool, &*config.settings]).inc();
+        look_again(&mut self.series, &self.metrics, &failing.cluster);
+        self.publish_observed();
+    }
+
+    /// Ejected endpoints whose time is over.
+    fn take_back(&mut self) {
+        for id in self.ejections.take_back(Instant::now()) {
+            if let Some(cluster) = self.clusters.get(&id) {
+                look_again(&mut self.series, &self.metrics, cluster);
+            }
+        }
+        self.publish_observed();
+    }
+
     fn publish_observed(&self) {
-        let observed = Arc::new(observed(self.generation, &self.ports, &self.clusters, &self.reasons));
+        let observed = observed(self.generation, &self.ports, &self.clusters, &self.reasons, &self.ejections);
+        let observed = Arc::new(observed);
         self.publish.observed.send_if_modified(|current| {
             let differs = **current != *observed;
             if differs {
@@ -270,5 +309,21 @@ impl Plane {
     fn publish_view(&self) {
         let clusters = self.clusters.iter().cloned().collect();
         self.publish.view.send_replace(View { clusters, config: Arc::clone(&self.config) });
+    }
+}
+
+/// Who takes traffic has changed among the endpoints of a cluster.
+fn look_again(series: &mut HashMap<ClusterId, Series>, metrics: &Metrics, cluster: &LiveCluster) {
+    cluster.refresh();
+    let id = cluster.id();
+    let before = series.remove(&id);
+    series.insert(id, Series::of(metrics, cluster, before));
+}
+
+/// Ends at that moment, or never.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -18,11 +18,12 @@ use ahash::RandomState;
 use arc_swap::{ArcSwap, Cache};
 use hashbrown::HashMap;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::access_log::WorkerLog;
 use crate::cluster::LiveEndpoint;
 use crate::metrics::LocalMetrics;
+use crate::plane::Failing;
 use crate::route_state::Live;
 use crate::timer;
 use crate::tunnel::registry::Spread;
@@ -94,6 +95,8 @@ pub(crate) struct Worker {
     pub(crate) log: WorkerLog,
     pub(crate) totals: Arc<Totals>,
     pub(crate) limits: Limits,
+    /// Endpoints whose requests fail are reported to the plane.
+    pub(crate) failing: UnboundedSender<Failing>,
     collecting: Cell<bool>,
     ports: RefCell<HashMap<u16, Rc<Port>, RandomState>>,
     /// Drains under way, by the number of the endpoint.
@@ -110,6 +113,7 @@ impl Worker {
         log: WorkerLog,
         totals: Arc<Totals>,
         limits: Limits,
+        failing: UnboundedSender<Failing>,
     ) -> Rc<Self> {
         Rc::new(Self {
             live: RefCell::new(Cache::new(live)),
@@ -119,6 +123,7 @@ impl Worker {
             log,
             totals,
             limits,
+            failing,
             collecting: Cell::new(false),
             ports: RefCell::default(),
             departing: RefCell::default(),

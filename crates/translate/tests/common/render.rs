@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use http::HeaderMap;
 use penstock_model::{
-    Action, BackendTarget, Cluster, Config, Forward, HostRewrite, Listener, PathOverride, Probe, Rank, Redirect,
-    RedirectTarget, Route,
+    Action, BackendTarget, Cluster, Config, Forward, HostRewrite, Listener, OutlierDetection, PathOverride, Probe,
+    Rank, Redirect, RedirectTarget, Route,
 };
 use penstock_routing::{RouteRequest, RouteTable};
 use penstock_translate::Outcome;
@@ -190,8 +190,20 @@ fn redirected(redirect: &Redirect) -> String {
 }
 
 fn cluster(cluster: &Cluster) -> Value {
-    let Cluster { id, pool, settings, source, endpoints, protocol, tls, balancing, probe: health, draining, limits } =
-        cluster;
+    let Cluster {
+        id,
+        pool,
+        settings,
+        source,
+        endpoints,
+        protocol,
+        tls,
+        balancing,
+        probe: health,
+        draining,
+        outlier,
+        limits,
+    } = cluster;
     assert_eq!((tls, *limits), (&None, Default::default()));
     let mut map = Mapping::new();
     map.insert("id".into(), format!("{} under {}", id.backend, id.settings).into());
@@ -203,6 +215,11 @@ fn cluster(cluster: &Cluster) -> Value {
     map.insert("endpoints".into(), list(endpoints));
     let how = format!("{protocol:?}, {balancing:?}, drains {:?} spread {:?}", draining.timeout, draining.spread);
     map.insert("how".into(), how.into());
+    if *outlier != OutlierDetection::default() {
+        let OutlierDetection { consecutive_failures, ejection_time, max_percent } = outlier;
+        let text = format!("out after {consecutive_failures} failures for {ejection_time:?}, at most {max_percent} %");
+        map.insert("outliers".into(), text.into());
+    }
     map.insert("probe".into(), health.as_ref().map_or("none".to_owned(), probe).into());
     map.into()
 }
