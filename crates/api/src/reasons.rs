@@ -100,6 +100,8 @@ reasons! {
         InvalidCertificateRef,
         /// A certificate has expired; it is served all the same.
         CertificateExpired,
+        /// A certificate ends soon: within 30 days, or in the last fifth of a life of less than 150 days.
+        CertificateExpiresSoon,
         /// A reference into another namespace without a ReferenceGrant there.
         RefNotPermitted,
         /// Programmed: the port is bound.
@@ -144,6 +146,18 @@ reasons! {
         RefNotPermitted,
         /// The gateway has no rewrite rule set of this name.
         RewriteSetNotFound,
+    }
+}
+
+impl ListenerReason {
+    /// Whether it only warns: nothing is refused.
+    pub const fn warns(self) -> bool {
+        matches!(self, Self::CertificateExpired | Self::CertificateExpiresSoon)
+    }
+
+    /// The reason of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
     }
 }
 

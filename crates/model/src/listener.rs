@@ -31,7 +31,7 @@ pub struct Listener {
 /// TLS of a listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListenerTls {
-    /// Certificates, chosen by server name and key type; at least one.
+    /// Certificates, chosen by server name and key type; none: there is no handshake.
     pub certificates: Vec<Arc<Certificate>>,
     /// The lowest version.
     pub min_version: TlsVersion,
@@ -50,6 +50,8 @@ pub struct Certificate {
     pub chain: Arc<[u8]>,
     /// PEM of the private key.
     pub key: Arc<[u8]>,
+    /// The last second of its life, since 1970.
+    pub not_after: i64,
 }
 
 impl std::fmt::Debug for Certificate {

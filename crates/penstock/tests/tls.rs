@@ -4,45 +4,9 @@
 mod support;
 
 use penstock_testkit::client::send_tls;
-use penstock_testkit::{Backend, Ca, Connection, DEADLINE, Identity, Request, TlsClient, WebSocket, until};
-use support::{Gateway, gateway, rule, service};
-
-/// An HTTPS listener on `$https`.
-fn listener(name: &str, hosts: &str, secrets: &str) -> String {
-    let refs: Vec<_> = secrets.split_whitespace().map(|secret| format!("{{name: {secret}}}")).collect();
-    format!(
-        "- {{name: {name}, port: $https, protocol: HTTPS, {hosts} tls: {{certificateRefs: [{}]}}}}\n",
-        refs.join(", ")
-    )
-}
-
-fn to(name: &str, listener: &str, service: &str) -> String {
-    rule(name, &format!("listeners: [{listener}]\nbackend: {{services: [{{name: {service}, port: 80}}]}}"))
-}
-
-/// The gateway, a rule for each listener of that name to the Service of that name, and these objects.
-fn objects(listeners: &[String], backends: &[&Backend], more: &[String]) -> Vec<String> {
-    let mut objects = vec![gateway(&format!("listeners:\n{}", listeners.concat()))];
-    for backend in backends {
-        objects.push(to(backend.name(), backend.name(), backend.name()));
-        objects.push(service(backend.name(), &[backend]));
-    }
-    objects.extend_from_slice(more);
-    objects
-}
-
-/// A connection, or what the client's TLS library says.
-async fn open(gateway: &Gateway, tls: &TlsClient, name: &str) -> Result<Connection, String> {
-    Connection::open_tls(gateway.addr_of("https"), tls, name).await.map_err(|error| format!("{error:#}"))
-}
-
-/// Which backend answers, or the status, or why there is no connection.
-async fn who(gateway: &Gateway, tls: &TlsClient, host: &str) -> String {
-    match send_tls(gateway.addr_of("https"), tls, &Request::get(host, "/x")).await {
-        Ok(answer) => answer.header("x-backend").map_or_else(|| answer.status.to_string(), str::to_owned),
-        Err(error) => format!("{error:#}"),
-    }
-}
+use penstock_testkit::{Backend, Ca, DEADLINE, Identity, Request, TlsClient, WebSocket, until};
+use support::tls::{listener, objects, open, who};
+use support::{Gateway, rule};
 
 #[tokio::test]
 async fn the_server_name_chooses_the_listener() {
@@ -181,18 +145,7 @@ async fn a_broken_secret_leaves_other_listeners_working() {
         assert_eq!(gateway.who("bad.example", "/x").await, "good", "{what}");
         let seen = who(&gateway, &tls, "bad.example").await;
         assert!(seen.contains("handshake"), "{what}: {seen}");
-        if what == "a key that does not fit" {
-            gateway.process.wait_for_stderr("Secret edge/bad", DEADLINE).await;
-        } else {
-            let told = |status: &serde_json::Value| {
-                let problems = status["problems"].as_array().cloned().unwrap_or_default();
-                problems.iter().any(|problem| {
-                    let message = problem["message"].as_str().unwrap_or_default();
-                    problem["reason"] == "InvalidCertificateRef" && message.contains("edge/bad")
-                })
-            };
-            gateway.wait_for_status(&format!("the problem of {what}"), told).await;
-        }
+        gateway.wait_for_problem("InvalidCertificateRef", "edge/bad").await;
         // Repaired, it works.
         gateway.replace(&objects(
             &listeners,

@@ -1,6 +1,7 @@
 //! Certificates made on the spot: a CA of one's own, server and client certificates signed by it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -79,6 +80,20 @@ impl Ca {
         let mut params = server_params(names);
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(2001, 1, 1);
+        self.sign(&params, &KeyPair::generate().expect("a P-256 key can be made"))
+    }
+
+    /// A server certificate with this life, in whole seconds.
+    ///
+    /// # Panics
+    /// When a name is neither a DNS name nor an address, or a time before 1970.
+    #[must_use]
+    pub fn server_between(&self, names: &[&str], from: SystemTime, to: SystemTime) -> Identity {
+        let date = |time: SystemTime| {
+            date_time_ymd(1970, 1, 1) + time.duration_since(SystemTime::UNIX_EPOCH).expect("a time since 1970")
+        };
+        let mut params = server_params(names);
+        (params.not_before, params.not_after) = (date(from), date(to));
         self.sign(&params, &KeyPair::generate().expect("a P-256 key can be made"))
     }
 

@@ -80,7 +80,7 @@ impl Assembly<'_> {
                 attached_rules: memo.attached.get(&listener.name).copied().unwrap_or_default(),
                 conditions: conditions(&findings, gateway.generation),
             };
-            if listener.closed || head.is_none() {
+            if listener.closed || head.as_ref().is_none_or(has_no_certificate) {
                 invalid.push(&listener.name);
             }
             match head {
@@ -124,7 +124,7 @@ impl Assembly<'_> {
             addresses: Vec::new(),
             listeners: statuses,
             summary: Some(GatewaySummary {
-                listeners: count(memo.listeners.len()),
+                listeners: count(memo.listeners.values().filter(|listener| !has_no_certificate(listener)).count()),
                 rules: memo.attached_rules,
                 healthy: String::new(),
             }),
@@ -161,7 +161,7 @@ impl Assembly<'_> {
         let hosts = hosts?;
         let tls = match &listener.tls {
             None => None,
-            Some(_) => Some(self.certificates.resolve(gateway, listener, self.snapshot, findings)?),
+            Some(_) => self.certificates.resolve(gateway, listener, self.snapshot, findings),
         };
         Some(Listener {
             id,
@@ -204,6 +204,11 @@ impl Assembly<'_> {
         }
         Some(routes)
     }
+}
+
+/// Whether no handshake can be made.
+fn has_no_certificate(listener: &Listener) -> bool {
+    listener.tls.as_ref().is_some_and(|tls| tls.certificates.is_empty())
 }
 
 /// Up to one rule in so many is put into its place; for more of them everything is sorted.

@@ -24,6 +24,8 @@ pub(crate) enum Effect {
     Unresolved,
     /// A part of the object is out of force, the rest is in: `PartiallyInvalid` is true.
     Partial,
+    /// To be acted on before something breaks, nothing is refused yet: the reason of a true `ResolvedRefs`.
+    Warning,
     /// Worth knowing, nothing is refused: the reason of a true `ResolvedRefs`.
     Note,
 }
@@ -44,15 +46,19 @@ impl Finding {
         Self { effect: Effect::Partial, reason, message: message.into() }
     }
 
+    pub(crate) fn warning(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { effect: Effect::Warning, reason, message: message.into() }
+    }
+
     pub(crate) fn note(reason: &'static str, message: impl Into<String>) -> Self {
         Self { effect: Effect::Note, reason, message: message.into() }
     }
 
-    /// The problem it is, unless nothing is refused.
+    /// The problem it is, unless nobody has to act.
     pub(crate) fn problem(&self, object: &ObjectRef) -> Option<Problem> {
         let condition = match self.effect {
             Effect::Refused => ConditionType::Accepted.as_str(),
-            Effect::Unresolved => ConditionType::ResolvedRefs.as_str(),
+            Effect::Unresolved | Effect::Warning => ConditionType::ResolvedRefs.as_str(),
             Effect::Partial => PARTIALLY_INVALID,
             Effect::Note => return None,
         };

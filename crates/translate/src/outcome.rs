@@ -18,10 +18,12 @@ pub struct Outcome {
     pub gateways: BTreeMap<Key, GatewayStatus>,
     /// Of each rule whose gateway is ours, or is nowhere. What did not change is the same pointer as before.
     pub rules: BTreeMap<Key, Arc<RuleStatus>>,
-    /// Everything that was refused, sorted.
+    /// Everything that was refused, or will break if nobody acts, sorted.
     pub problems: Vec<Problem>,
     /// Objects that should be in the next snapshot.
     pub wants: Wants,
+    /// When the same objects have another outcome, because a certificate comes of age: seconds since 1970.
+    pub again_at: Option<i64>,
 }
 
 /// Status of a gateway, and what the writer needs to complete it.

@@ -44,8 +44,9 @@ pub(crate) fn conditions(findings: &[Finding], generation: Option<i64>) -> Vec<C
         conditions.push(condition(resolved, false, reason, message, generation));
     } else if refused.is_none() {
         // Of what is refused, references are not looked at.
-        let (reason, message) =
-            joined(findings, Effect::Note).unwrap_or((resolved, "Every reference was found.".to_owned()));
+        let (reason, message) = joined(findings, Effect::Warning)
+            .or_else(|| joined(findings, Effect::Note))
+            .unwrap_or((resolved, "Every reference was found.".to_owned()));
         conditions.push(condition(resolved, true, reason, message, generation));
     }
     if let Some((reason, message)) = joined(findings, Effect::Partial).filter(|_| refused.is_none()) {

@@ -289,6 +289,7 @@ impl Translator {
             gateways: assembled.statuses,
             rules: self.statuses.clone(),
             problems,
+            again_at: self.certificates.next_age(),
             wants: Wants { config_maps: BTreeSet::new(), secrets: assembled.secrets, pods: self.wanted_pods.clone() },
         }
     }

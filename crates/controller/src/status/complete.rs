@@ -94,7 +94,6 @@ fn complete_listener(
     let listener = listeners.iter().find(|listener| *listener.id.name == *status.name);
     let bound = listener.and_then(|listener| observed.ports.get(&listener.bind_port));
     let (programmed, reason, message) = match bound {
-        Some(Ok(())) => (true, ListenerReason::Programmed, String::new()),
         Some(Err(error)) => {
             let message = format!("the port cannot be bound: {error}");
             let refused = condition(
@@ -107,10 +106,19 @@ fn complete_listener(
             set(&mut status.conditions, refused);
             (false, ListenerReason::PortUnavailable, message)
         }
+        Some(Ok(())) if listener.is_some_and(|listener| !has_certificate(listener)) => {
+            (false, ListenerReason::Pending, "no certificate can be used: see ResolvedRefs".to_owned())
+        }
+        Some(Ok(())) => (true, ListenerReason::Programmed, String::new()),
         None if listener.is_some() => (false, ListenerReason::Pending, "the port is not bound yet".to_owned()),
         None => (false, ListenerReason::Pending, "the listener is not in force".to_owned()),
     };
     set(&mut status.conditions, condition(ConditionType::Programmed, programmed, reason.as_str(), message, generation));
+}
+
+/// Whether clients can connect: without TLS always.
+fn has_certificate(listener: &Listener) -> bool {
+    listener.tls.as_ref().is_none_or(|tls| !tls.certificates.is_empty())
 }
 
 fn backend(id: &ClusterId, config: &Config, observed: &Observed) -> Option<BackendStatus> {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use penstock_api::k8s::{Event, MicroTime};
+use penstock_api::reasons::ListenerReason;
 use penstock_model::Problem;
 use serde_json::json;
 
@@ -27,7 +28,7 @@ pub(super) fn of(problem: &Problem, object: &Live, identity: &str) -> Option<Eve
         "reportingInstance": identity.chars().take(128).collect::<String>(),
         "type": "Warning",
         "reason": problem.reason,
-        "action": "Refused",
+        "action": if ListenerReason::named(problem.reason).is_some_and(ListenerReason::warns) { "Warned" } else { "Refused" },
         "note": note,
         "regarding": {
             "apiVersion": penstock_api::API_VERSION,

@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use penstock_api::ApplicationGateway;
-use penstock_translate::{Key, Outcome, Wants};
+use penstock_translate::{Key, Outcome, Snapshot, Wants};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -36,6 +37,8 @@ pub(crate) use slices::Slices;
 const ROUTES: Delays = Delays { quiet: Duration::from_millis(10), max: Duration::from_millis(100), leading: true };
 /// Statuses that change with endpoints (`NoEndpoints`): the endpoints themselves are long there.
 const STATUSES: Delays = Delays { quiet: Duration::from_millis(200), max: Duration::from_secs(1), leading: false };
+/// The longest wait for a time of day: clocks are put right.
+const CLOCK: Duration = Duration::from_secs(3600);
 /// How long a configuration waits for what its new references lead to, once there is one in force.
 const HOLD: Duration = Duration::from_secs(1);
 
@@ -65,6 +68,8 @@ pub(crate) struct Store<F> {
     stage: Stage<F>,
     held: Option<Held>,
     published: bool,
+    /// When the same objects mean something else, because time went by.
+    again: Option<Instant>,
 }
 
 /// Where the translation is.
@@ -109,6 +114,7 @@ impl<F: Frontend> Store<F> {
             stage: Stage::Idle(frontend),
             held: None,
             published: false,
+            again: None,
         };
         (store, Handles { changes: sender, wants: wanted, gateways: all_gateways, state, outputs })
     }
@@ -148,7 +154,9 @@ impl<F: Frontend> Store<F> {
     /// When there is something to do besides taking changes.
     fn due(&self) -> Option<Instant> {
         let translation = match self.stage {
-            Stage::Idle(_) if self.complete() => self.routes.due().into_iter().chain(self.statuses.due()).min(),
+            Stage::Idle(_) if self.complete() => {
+                self.routes.due().into_iter().chain(self.statuses.due()).chain(self.again).min()
+            }
             _ => None,
         };
         translation.into_iter().chain(self.held.as_ref().and_then(|held| held.until)).min()
@@ -161,13 +169,14 @@ impl<F: Frontend> Store<F> {
         {
             self.publish(held.outcome);
         }
-        let due = |debounce: &Debounce| debounce.due().is_some_and(|due| due <= now);
-        if (due(&self.routes) || due(&self.statuses)) && self.complete() {
+        let due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        if (due(self.routes.due()) || due(self.statuses.due()) || due(self.again)) && self.complete() {
             self.stage = match std::mem::replace(&mut self.stage, Stage::Moving) {
                 Stage::Idle(mut frontend) => {
                     self.routes.clear();
                     self.statuses.clear();
-                    let snapshot = self.objects.snapshot.clone();
+                    self.again = None;
+                    let snapshot = Snapshot { now: Timestamp::now().as_second(), ..self.objects.snapshot.clone() };
                     self.gateways.send_if_modified(|known| {
                         let differ = !known.as_ref().is_some_and(|known| same_gateways(known, &snapshot.gateways));
                         if differ {
@@ -193,6 +202,10 @@ impl<F: Frontend> Store<F> {
 
     /// Publishes a translation, or holds it until its references were looked up.
     fn consider(&mut self, outcome: Outcome) {
+        self.again = outcome.again_at.map(|at| {
+            let wait = Duration::from_secs(u64::try_from(at - Timestamp::now().as_second()).unwrap_or(0));
+            Instant::now() + wait.min(CLOCK)
+        });
         if self.plan.references {
             self.wants.send_if_modified(|wants| {
                 let differs = *wants != outcome.wants;

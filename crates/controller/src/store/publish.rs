@@ -76,7 +76,6 @@ impl Publisher {
             };
             let differs = **old != new;
             if differs {
-                report(&old.problems().collect::<Vec<_>>(), &new.problems().collect::<Vec<_>>());
                 *old = Arc::new(new);
             }
             differs
@@ -133,16 +132,4 @@ fn sources(config: &Config) -> BTreeMap<Key, Vec<EndpointSource>> {
 fn known(config: &Config) -> HashMap<EndpointSource, Arc<EndpointSet>> {
     let services = config.clusters.values().filter(|c| matches!(c.source, EndpointSource::Service { .. }));
     services.map(|cluster| (cluster.source.clone(), cluster.endpoints.clone())).collect()
-}
-
-/// Says each problem once when it comes, and once when it goes.
-fn report(old: &[&Problem], new: &[&Problem]) {
-    let (old, new): (std::collections::BTreeSet<_>, std::collections::BTreeSet<_>) =
-        (old.iter().collect(), new.iter().collect());
-    for problem in new.difference(&old) {
-        tracing::warn!(object = %problem.object, reason = problem.reason, "refused: {}", problem.message);
-    }
-    for problem in old.difference(&new) {
-        tracing::info!(object = %problem.object, reason = problem.reason, "no longer refused");
-    }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     pub(crate) probe_duration: HistogramVec,
     pub(crate) probes: IntCounterVec,
     pub(crate) config_apply: HistogramVec,
+    pub(crate) certificate_expiry: IntGaugeVec,
     pub(crate) access_log_lost: IntCounterVec,
     /// Whether duration histograms carry the rule.
     pub(crate) per_rule: bool,
@@ -135,6 +136,11 @@ impl Metrics {
                 "Time to bring a configuration into the traffic.",
                 &["stage"],
                 &SECONDS,
+            )?,
+            certificate_expiry: gauge(
+                "certificate_expiry_timestamp_seconds",
+                "When a certificate of a listener ends, in seconds since 1970.",
+                &["gateway", "listener", "secret"],
             )?,
             access_log_lost: counter(
                 "access_log_lost_total",

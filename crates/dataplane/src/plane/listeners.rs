@@ -23,11 +23,12 @@ pub(super) fn build(config: &Config, before: &Live) -> HashMap<ListenerId, Arc<L
         let tls = match (&listener.tls, same_tls) {
             (_, Some(old)) => old.tls.clone(),
             (None, None) => None,
+            (Some(tls), None) if tls.certificates.is_empty() => None,
             (Some(tls), None) => match server_config(tls) {
                 Ok(tls) => Some(tls),
                 Err(error) => {
-                    // The front end checks Secrets first; what it let through ends handshakes of this listener only.
-                    tracing::error!(listener = %listener.id, %error, "the listener has no usable certificate");
+                    // The front end tried every key and every policy: what it let through can be served.
+                    tracing::error!(listener = %listener.id, %error, "TLS of the listener stays as it was");
                     old.and_then(|old| old.tls.clone())
                 }
             },

@@ -3,6 +3,7 @@
 //! Everything slow happens here (compiling, PEM, probes), nothing of it on a worker. Workers see a new table by one
 //! pointer; what a table replaces is dropped here, too.
 
+mod certificates;
 mod clusters;
 mod ejections;
 mod listeners;

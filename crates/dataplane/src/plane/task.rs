@@ -9,6 +9,7 @@ use penstock_model::{ClusterId, Config, EndpointUpdate, Observed};
 use penstock_routing::RouteTable;
 use tokio::sync::{mpsc, watch};
 
+use super::certificates::Expiries;
 use super::clusters::Clusters;
 use super::ejections::{Ejections, Failing};
 use super::observe::{Ports, Reasons, Series, observed};
@@ -42,6 +43,7 @@ pub(super) struct Plane {
     failing: mpsc::UnboundedReceiver<Failing>,
     ejections: Ejections,
     series: HashMap<ClusterId, Series>,
+    expiries: Expiries,
     /// Tables that workers may still look at: the last one to let go must not be a worker.
     old: Vec<Arc<Live>>,
     closing: bool,
@@ -76,6 +78,7 @@ impl Plane {
             failing,
             ejections: Ejections::default(),
             series: HashMap::new(),
+            expiries: Expiries::default(),
             old: Vec::new(),
             closing: false,
         }
@@ -173,6 +176,7 @@ impl Plane {
         }
         self.tell_all(commands);
         changed.extend(self.clusters.remove_missing(&config));
+        self.expiries.show(&config, &self.metrics);
         self.config = config;
         self.generation += 1;
         self.refresh(&changed);

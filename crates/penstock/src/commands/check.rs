@@ -80,7 +80,9 @@ enum Rules {
 /// Problems under each class that the files name: the check does not know which one is installed.
 fn problems(snapshot: &Snapshot, rules: Rules) -> BTreeSet<Problem> {
     let lenient = rules == Rules::Lenient;
-    let snapshot = Snapshot { local_ports: lenient.then(|| own_ports(snapshot)), ..snapshot.clone() };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now = i64::try_from(now).unwrap_or_default();
+    let snapshot = Snapshot { local_ports: lenient.then(|| own_ports(snapshot)), now, ..snapshot.clone() };
     let mut classes: BTreeSet<&str> =
         snapshot.gateways.values().map(|gateway| gateway.spec.class_name.as_str()).collect();
     if classes.is_empty() {
@@ -116,9 +118,12 @@ fn place(loaded: &Loaded, problem: &Problem) -> Option<Place> {
     place.map(|(_, place)| place.clone())
 }
 
-/// Whether a problem is none in a cluster that has more than these files, or is a field without effect.
+/// Whether a problem is none in a cluster that has more than these files, or none yet, or is a field without effect.
 fn may_be_elsewhere(problem: &Problem, snapshot: &Snapshot) -> bool {
     if problem.reason == RuleReason::ServiceNotFound.as_str() {
+        return true;
+    }
+    if ListenerReason::named(problem.reason).is_some_and(ListenerReason::warns) {
         return true;
     }
     if problem.reason == GatewayReason::UnsupportedField.as_str() {

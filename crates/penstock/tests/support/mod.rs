@@ -7,6 +7,7 @@
 
 mod manifests;
 mod raw;
+pub(crate) mod tls;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -159,6 +160,16 @@ impl Gateway {
     /// Waits until `/status` is as `accept` wants it, and returns it.
     pub(crate) async fn wait_for_status(&self, what: &str, accept: impl FnMut(&Value) -> bool) -> Value {
         until(what, DEADLINE, || self.status(), accept).await
+    }
+
+    /// Waits until a problem with this reason, whose message has this part, is in `/status`.
+    pub(crate) async fn wait_for_problem(&self, reason: &str, part: &str) {
+        let told = |status: &Value| {
+            let problems = status["problems"].as_array().cloned().unwrap_or_default();
+            let fits = |problem: &Value| problem["message"].as_str().is_some_and(|message| message.contains(part));
+            problems.iter().any(|problem| problem["reason"] == reason && fits(problem))
+        };
+        self.wait_for_status(&format!("the problem {reason} of {part}"), told).await;
     }
 
     /// Waits for an answer of the gateway that is as `accept` wants it, and returns it.
