@@ -187,6 +187,18 @@ fn durations_have_limits() {
         &at("connectionDraining"),
         "spread is the last part",
     );
+    gw(
+        &settings(json!({"limits": {"maxConnections": 1, "maxPendingRequests": 0}})),
+        &settings(json!({"limits": {"maxPendingRequests": 0}})),
+        &at("limits"),
+        "give maxConnections, too",
+    );
+    gw(
+        &settings(json!({"outlierDetection": {"baseEjectionTime": "1h"}})),
+        &settings(json!({"outlierDetection": {"baseEjectionTime": "61m"}})),
+        &at("outlierDetection.baseEjectionTime"),
+        "must be at most 1h",
+    );
     gw(&settings(json!({})), &settings(json!({"requestTimeout": "1 minute"})), &at("requestTimeout"), "must match");
     for field in ["interval", "timeout"] {
         for wrong in ["99ms", "25h"] {

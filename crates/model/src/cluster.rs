@@ -160,12 +160,19 @@ impl Default for OutlierDetection {
 }
 
 /// How much a cluster gets at once, over all workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections to all its endpoints; beyond: 503.
+    /// Connections in use: those that carry a request or a WebSocket. Beyond, requests wait.
     pub max_connections: Option<u32>,
-    /// Requests that wait for a connection; beyond: 503.
-    pub max_pending: Option<u32>,
+    /// Requests that wait for one; beyond: 503.
+    pub max_pending: u32,
+}
+
+impl Default for Limits {
+    /// The defaults of the resource.
+    fn default() -> Self {
+        Self { max_connections: None, max_pending: 1024 }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use penstock_api::gateway::ServiceRef;
 use penstock_api::k8s::{IntOrString, Service, ServicePort};
 use penstock_api::reasons::RuleReason;
-use penstock_model::{Cluster, ClusterId, EndpointSet, EndpointSource, Limits, Name, Probe, Protocol};
+use penstock_model::{Cluster, ClusterId, EndpointSet, EndpointSource, Name, Probe, Protocol};
 
 use crate::endpoints::endpoints;
 use crate::finding::Finding;
@@ -207,6 +207,6 @@ pub(crate) fn build(
         probe,
         draining: settings.draining,
         outlier: settings.outlier,
-        limits: Limits::default(),
+        limits: settings.limits,
     }
 }

@@ -8,7 +8,7 @@ use http::uri::Authority;
 use penstock_api::gateway::{self, BackendSettings, LoadBalancing};
 use penstock_api::reasons::RuleReason;
 use penstock_model::{
-    Affinity, Balancing, Draining, HostRewrite, Name, OutlierDetection, Probe, Retry, WebSocketTimeouts,
+    Affinity, Balancing, Draining, HostRewrite, Limits, Name, OutlierDetection, Probe, Retry, WebSocketTimeouts,
 };
 
 use crate::finding::Finding;
@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) balancing: Balancing,
     pub(crate) retry: Retry,
     pub(crate) outlier: OutlierDetection,
+    pub(crate) limits: Limits,
     pub(crate) host: HostRewrite,
     /// In place of the matched literal prefix.
     pub(crate) path: Option<Arc<str>>,
@@ -79,6 +80,7 @@ pub(crate) fn parse(
         load_balancing,
         retry,
         outlier_detection,
+        limits,
         host_name,
         pick_host_name_from_backend,
         path,
@@ -154,6 +156,13 @@ pub(crate) fn parse(
         },
         retry: Retry { attempts: u8::try_from(retry.attempts.min(5)).unwrap_or(5), on_timeout: retry.on_timeout },
         outlier,
+        limits: Limits {
+            max_connections: limits.as_ref().and_then(|limits| limits.max_connections),
+            max_pending: limits
+                .as_ref()
+                .and_then(|limits| limits.max_pending_requests)
+                .unwrap_or(Limits::default().max_pending),
+        },
         host,
         path: path.as_deref().filter(|path| !path.is_empty()).map(Into::into),
         probe,
@@ -203,7 +212,7 @@ mod tests {
         assert_eq!(settings.websocket, WebSocketTimeouts { idle: seconds(20), max_duration: None });
         assert_eq!((settings.draining.timeout.as_secs(), settings.draining.spread.as_secs()), (30, 3));
         assert_eq!(settings.retry, Retry { attempts: 1, on_timeout: false });
-        assert_eq!(settings.outlier, OutlierDetection::default());
+        assert_eq!((settings.outlier, settings.limits), (OutlierDetection::default(), Limits::default()));
         assert_eq!((settings.host, settings.probe), (HostRewrite::Keep, ProbeChoice::Unnamed));
         assert_eq!((settings.balancing, settings.affinity, settings.default_port), (Balancing::RoundRobin, None, 80));
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CaRef, OutlierDetection};
+use super::{BackendLimits, CaRef, OutlierDetection};
 use crate::constraint::{
     ADDRESS, HOST, HOST_LEN, NAME, NAME_LEN, NAMESPACE, NAMESPACE_LEN, OBJECT, OBJECT_LEN, PATH, PATH_LEN, TOKEN,
     TOKEN_LEN, at_most, port_reference, rules,
@@ -137,6 +137,10 @@ pub struct BackendSettings {
     #[serde(default = "defaults::outlier_detection")]
     pub outlier_detection: OutlierDetection,
 
+    /// How much the backend gets at once. Default: as much as comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BackendLimits>,
+
     /// Host sent to the backend. Default: the client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = HOST_LEN), regex(pattern = HOST))]
@@ -176,6 +180,7 @@ impl Default for BackendSettings {
             load_balancing: LoadBalancing::default(),
             retry: defaults::retry(),
             outlier_detection: defaults::outlier_detection(),
+            limits: None,
             host_name: None,
             pick_host_name_from_backend: None,
             path: None,

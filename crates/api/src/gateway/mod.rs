@@ -2,6 +2,7 @@
 #![allow(clippy::duplicated_attributes, reason = "printer columns share types and paths")]
 
 mod backend;
+mod limits;
 mod listener;
 mod outlier;
 mod probe;
@@ -13,6 +14,7 @@ pub use backend::{
     BackendAddress, BackendPool, BackendProtocol, BackendSettings, BackendTls, ConnectionDraining, CookieAffinity,
     LoadBalancing, NamedBackendSettings, Retry, ServiceRef, WebSocketTimeouts,
 };
+pub use limits::BackendLimits;
 pub use listener::{
     CaKind, CaRef, ClientAuth, ClientAuthMode, ConfigMapKeyRef, CustomErrorPage, Listener, ListenerProtocol,
     ListenerTls, SecretRef, TlsPolicy, TlsVersion,

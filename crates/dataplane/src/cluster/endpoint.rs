@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use penstock_model::Endpoint;
 
+use super::gate::Place;
+
 /// Health as the probes see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -54,6 +56,8 @@ pub struct LiveEndpoint {
 pub(crate) struct Active {
     endpoint: Arc<LiveEndpoint>,
     websocket: bool,
+    /// In a cluster with a limit.
+    place: Option<Place>,
 }
 
 impl LiveEndpoint {
@@ -132,9 +136,9 @@ impl LiveEndpoint {
         (self.requests.load(Ordering::Relaxed), self.websockets.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn begin(self: &Arc<Self>) -> Active {
+    pub(crate) fn begin(self: &Arc<Self>, place: Option<Place>) -> Active {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        Active { endpoint: Arc::clone(self), websocket: false }
+        Active { endpoint: Arc::clone(self), websocket: false, place }
     }
 }
 
@@ -145,6 +149,11 @@ impl Active {
             self.endpoint.requests.fetch_sub(1, Ordering::Relaxed);
             self.endpoint.websockets.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// It is over; its place goes to the next attempt.
+    pub(crate) fn into_place(mut self) -> Option<Place> {
+        self.place.take()
     }
 
     pub(crate) fn endpoint(&self) -> &Arc<LiveEndpoint> {

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use penstock_model::{Cluster, ClusterId, EndpointSet};
 
 use super::endpoint::{Health, LiveEndpoint};
+use super::gate::Gate;
 use super::shares::Shares;
 
 /// A cluster. Only the plane task changes it; workers read.
@@ -17,6 +18,8 @@ pub struct LiveCluster {
     turn: AtomicU64,
     /// Of the configuration: how many failures in a row take an endpoint out.
     failures: AtomicU32,
+    /// How much of it is in use.
+    pub(crate) gate: Arc<Gate>,
 }
 
 /// The endpoints of a cluster at one moment.
@@ -64,11 +67,13 @@ impl LiveCluster {
         let all = config.endpoints.as_slice().iter().map(|endpoint| Arc::new(LiveEndpoint::new(endpoint.clone())));
         let members = Members::new(all.collect(), min_servers(&config));
         let failures = AtomicU32::new(config.outlier.consecutive_failures);
+        let gate = Gate::new(config.limits);
         Self {
             members: ArcSwap::from_pointee(members),
             config: ArcSwap::new(config),
             turn: AtomicU64::new(0),
             failures,
+            gate,
         }
     }
 
@@ -115,6 +120,7 @@ impl LiveCluster {
     /// New settings for the same endpoints.
     pub(crate) fn configure(&self, config: Arc<Cluster>) {
         self.failures.store(config.outlier.consecutive_failures, Ordering::Relaxed);
+        self.gate.configure(config.limits);
         self.config.store(config);
         self.refresh();
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body as _;
 use penstock_model::{Forward, HostRewrite, PathOverride};
@@ -17,7 +17,7 @@ use super::record::Record;
 use super::tunnel::Pending;
 use super::upload::Upload;
 use super::{Downstream, Guard};
-use crate::cluster::{Active, LiveCluster, LiveEndpoint};
+use crate::cluster::{Active, Full, LiveCluster, LiveEndpoint, Place};
 use crate::plane::Failing;
 use crate::route_state::{NoEndpoint, RouteState};
 use crate::upstream::h1::{BodyFraming, BodyLength, EncodeError, RequestHead, ResponseHead};
@@ -47,6 +47,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
     };
     let mut tried = Vec::new();
     let mut stale = false;
+    let mut place = None;
     loop {
         let (cluster, endpoint) = match out.route.pick(&tried) {
             Ok(picked) => picked,
@@ -60,10 +61,21 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
                 return answer::text(StatusCode::BAD_GATEWAY, detail, Some("unresolved"), record, guard);
             }
         };
+        place = match out.enter(cluster, place.take()).await {
+            Ok(place) => place,
+            Err(Full) => {
+                out.count_error("overflow");
+                return overflow(record, guard);
+            }
+        };
+        if endpoint.is_departing() && tried.is_empty() {
+            // It left while the request waited for its place.
+            continue;
+        }
         record.attempts = record.attempts.saturating_add(1);
         record.backend = Some(Arc::clone(&endpoint.address));
         tried.push(endpoint.number);
-        let active = endpoint.begin();
+        let active = endpoint.begin(place.take());
         let started = Instant::now();
         let attempt = async {
             let mut link =
@@ -100,6 +112,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
                 if !again {
                     return refuse(&failure, record, guard);
                 }
+                place = active.into_place();
             }
         }
     }
@@ -130,6 +143,25 @@ impl Progress {
 }
 
 impl Outbound<'_> {
+    /// A place in a cluster, which may have to be waited for: the one of the last attempt where it is the same cluster.
+    async fn enter(&self, cluster: &LiveCluster, place: Option<Place>) -> Result<Option<Place>, Full> {
+        let gate = &cluster.gate;
+        if let Some(place) = place.filter(|place| place.is_of(gate)) {
+            return Ok(Some(place));
+        }
+        match gate.try_enter() {
+            Ok(place) => Ok(place),
+            Err(Full) => {
+                let labels = [&*self.forward.pool, &*self.forward.settings];
+                let families = self.downstream.worker.metrics.families();
+                let _waiting = Counted::new(families.backend_pending.with_label_values(&labels));
+                // Boxed: only a request that waits needs that much room.
+                let patience = self.forward.connect_timeout.or(self.forward.request_timeout);
+                Box::pin(gate.wait(patience)).await.map(Some)
+            }
+        }
+    }
+
     /// An idle connection, or a new one.
     async fn link(&self, active: &Active, fresh: bool) -> Result<Box<Link>, crate::upstream::ConnectError> {
         let worker = &self.downstream.worker;
@@ -267,6 +299,15 @@ impl Outbound<'_> {
         *response.headers_mut() = headers;
         response
     }
+}
+
+/// The backend has all that it may have, and as much waits as may wait.
+fn overflow(record: Record, guard: Guard) -> Response<Body> {
+    record.refused("overflow");
+    let detail = "the backend is at its limit of connections";
+    let mut answer = answer::text(StatusCode::SERVICE_UNAVAILABLE, detail, Some("overflow"), record, guard);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
 }
 
 /// What the client gets when every attempt failed.

@@ -79,6 +79,11 @@ impl Record {
         self.listener.as_ref().map_or("none", |listener| &listener.listener.id.name)
     }
 
+    /// Its listener took it, and it is refused all the same.
+    pub(crate) fn refused(&self, reason: &str) {
+        self.worker.metrics.families().refused.with_label_values(&[self.listener_name(), reason]).inc();
+    }
+
     /// Label values of gateway, listener and rule.
     pub(crate) fn labels(&self) -> [&str; 3] {
         let gateway = self.listener.as_ref().map_or("none", |listener| &*listener.gateway);

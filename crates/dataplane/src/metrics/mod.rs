@@ -31,6 +31,7 @@ pub(crate) struct Metrics {
     pub(crate) backend_up: IntGaugeVec,
     pub(crate) backend_connections: IntGaugeVec,
     pub(crate) backend_ejections: IntCounterVec,
+    pub(crate) backend_pending: IntGaugeVec,
     pub(crate) probe_duration: HistogramVec,
     pub(crate) probes: IntCounterVec,
     pub(crate) config_apply: HistogramVec,
@@ -122,6 +123,11 @@ impl Metrics {
             backend_ejections: counter(
                 "backend_ejections_total",
                 "Endpoints taken out for a while because their requests failed.",
+                &["pool", "settings"],
+            )?,
+            backend_pending: gauge(
+                "backend_pending",
+                "Requests that wait because a backend has all the connections it may have.",
                 &["pool", "settings"],
             )?,
             probe_duration: histogram(

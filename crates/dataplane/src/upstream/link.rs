@@ -33,7 +33,7 @@ pub(crate) struct Link {
     idle_limit: Span,
 }
 
-/// A connection in `penstock_backend_connections`.
+/// A connection in `penstock_backend_connections`, or a request in `penstock_backend_pending`.
 #[derive(Debug)]
 pub(crate) struct Counted(IntGauge);
 

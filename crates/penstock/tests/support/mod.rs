@@ -55,8 +55,9 @@ impl Gateway {
         manifests.write("objects.yaml", &with_ports(&ports, &objects.join("\n---\n")));
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let process = Process::of(env!("CARGO_BIN_EXE_penstock"))
-            .args(["run", "--workers", "1", "--bind-address", "127.0.0.1"])
-            // As a variable, so that the arguments of a test go before it.
+            .args(["run", "--bind-address", "127.0.0.1"])
+            // As variables, so that the arguments of a test go before them.
+            .env("PENSTOCK_WORKERS", "1")
             .env("PENSTOCK_DRAIN_TIMEOUT", "10s")
             .args(["--admin-address", &admin.to_string(), "--manifests"])
             .arg(manifests.path())

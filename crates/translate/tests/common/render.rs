@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use http::HeaderMap;
 use penstock_model::{
-    Action, BackendTarget, Cluster, Config, Forward, HostRewrite, Listener, OutlierDetection, PathOverride, Probe,
-    Rank, Redirect, RedirectTarget, Route,
+    Action, BackendTarget, Cluster, Config, Forward, HostRewrite, Limits, Listener, OutlierDetection, PathOverride,
+    Probe, Rank, Redirect, RedirectTarget, Route,
 };
 use penstock_routing::{RouteRequest, RouteTable};
 use penstock_translate::Outcome;
@@ -204,7 +204,7 @@ fn cluster(cluster: &Cluster) -> Value {
         outlier,
         limits,
     } = cluster;
-    assert_eq!((tls, *limits), (&None, Default::default()));
+    assert_eq!(tls, &None);
     let mut map = Mapping::new();
     map.insert("id".into(), format!("{} under {}", id.backend, id.settings).into());
     map.insert("labels".into(), format!("pool {pool}, settings {settings:?}").into());
@@ -219,6 +219,10 @@ fn cluster(cluster: &Cluster) -> Value {
         let OutlierDetection { consecutive_failures, ejection_time, max_percent } = outlier;
         let text = format!("out after {consecutive_failures} failures for {ejection_time:?}, at most {max_percent} %");
         map.insert("outliers".into(), text.into());
+    }
+    if *limits != Limits::default() {
+        let text = format!("{:?} connections, {} pending", limits.max_connections, limits.max_pending);
+        map.insert("limits".into(), text.into());
     }
     map.insert("probe".into(), health.as_ref().map_or("none".to_owned(), probe).into());
     map.into()
