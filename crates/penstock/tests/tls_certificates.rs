@@ -1,12 +1,13 @@
-//! Certificates of HTTPS listeners: their age, and what is said of it.
+//! Certificates of HTTPS listeners: which one a client gets, and their age.
 
 mod support;
 
 use std::time::{Duration, SystemTime};
 
-use penstock_testkit::{Backend, Ca, DEADLINE};
+use penstock_testkit::{Backend, Ca, DEADLINE, Identity, TlsClient};
+use rustls::SignatureScheme;
 use support::Gateway;
-use support::tls::{listener, objects};
+use support::tls::{listener, objects, peer_certificate, who};
 
 #[tokio::test]
 async fn the_end_of_a_certificate_is_shown_and_warned_of() {
@@ -39,4 +40,80 @@ async fn the_end_of_a_certificate_is_shown_and_warned_of() {
         metrics.value("penstock_certificate_expiry_timestamp_seconds", &labels).is_none()
     };
     penstock_testkit::until("the series to go", DEADLINE, look, gone).await;
+}
+
+#[tokio::test]
+async fn of_several_certificates_a_client_gets_one_that_fits_name_and_key_type() {
+    let ca = Ca::new("test");
+    let app = Backend::start("app").await;
+    let made: [(&str, Identity); 5] = [
+        ("other", ca.server(&["other.example"])),
+        ("wild", ca.server(&["*.shop.example"])),
+        ("exact", ca.server(&["a.shop.example", "A.Upper.Example"])),
+        ("exact-rsa", ca.server_rsa(&["a.shop.example"])),
+        ("other-rsa", ca.server_rsa(&["other.example", "c.d.shop.example"])),
+    ];
+    let secrets: Vec<_> = made.iter().map(|(name, identity)| identity.secret_yaml("edge", name)).collect();
+    let names = made.each_ref().map(|(name, _)| *name).join(" ");
+    let gateway = Gateway::start(&objects(&[listener("app", "", &names)], &[&app], &secrets)).await;
+    let any = TlsClient::new(&ca);
+    let only_rsa = any.offering(&[SignatureScheme::RSA_PSS_SHA256, SignatureScheme::RSA_PKCS1_SHA256]);
+    let old = TlsClient::tls12(&ca);
+    let old_rsa = old.offering(&[SignatureScheme::RSA_PKCS1_SHA256]);
+    let gets = async |tls: &TlsClient, host: &str| {
+        let leaf = peer_certificate(&gateway, tls, host).await;
+        made.iter().find(|(_, identity)| identity.chain()[0].as_ref() == &leaf[..]).map(|(name, _)| *name)
+    };
+    for tls in [&any, &old] {
+        assert_eq!(gets(tls, "a.shop.example").await, Some("exact"));
+        assert_eq!(gets(tls, "b.shop.example").await, Some("wild"));
+        assert_eq!(gets(tls, "other.example").await, Some("other"));
+        assert_eq!(gets(tls, "a.upper.example").await, Some("exact"));
+    }
+    for tls in [&only_rsa, &old_rsa] {
+        assert_eq!(gets(tls, "a.shop.example").await, Some("exact-rsa"));
+        assert_eq!(gets(tls, "other.example").await, Some("other-rsa"));
+        // An asterisk stands for one label; and a wildcard that the client cannot check is none for it.
+        assert_eq!(gets(tls, "c.d.shop.example").await, Some("other-rsa"));
+        assert_eq!(gets(tls, "b.shop.example").await, None);
+    }
+    assert_eq!(who(&gateway, &any.alpn(&["http/1.1"]), "a.shop.example").await, "app");
+}
+
+#[tokio::test]
+async fn a_policy_decides_about_versions_and_cipher_suites() {
+    let ca = Ca::new("test");
+    let app = Backend::start("app").await;
+    let secret = ca.server(&["a.example", "b.example", "c.example", "d.example"]).secret_yaml("edge", "cert");
+    let with = |name: &str, policy: &str| {
+        listener(name, &format!("hostNames: [{name}.example],"), "cert")
+            .replace("tls: {", &format!("tls: {{policy: {{{policy}}}, "))
+    };
+    let listeners = [
+        with("a", "name: AppGwSslPolicy20170401S"),
+        with("b", "name: AppGwSslPolicy20220101S"),
+        with("c", "minProtocolVersion: TLSv1_3, cipherSuites: [TLS_CHACHA20_POLY1305_SHA256]"),
+        with("d", "cipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]"),
+    ];
+    let rules: Vec<_> = ["a", "b", "c", "d"].map(|name| support::tls::to(name, name, "app")).into();
+    let mut all = objects(&listeners, &[], &rules);
+    all.extend([support::service("app", &[&app]), secret]);
+    let gateway = Gateway::start(&all).await;
+    let agreed = async |tls: &TlsClient, host: &str| {
+        let stream = tokio::net::TcpStream::connect(gateway.addr_of("https")).await.unwrap();
+        let stream = tls.connect(stream, host).await.ok()?;
+        stream.get_ref().1.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str())
+    };
+    let (any, old) = (TlsClient::new(&ca), TlsClient::tls12(&ca));
+    assert_eq!(agreed(&any, "a.example").await, Some("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"), "no TLS 1.3");
+    // The first of the list, though the client would rather have AES-256.
+    assert_eq!(agreed(&any, "b.example").await, Some("TLS13_AES_128_GCM_SHA256"));
+    assert_eq!(agreed(&old, "b.example").await, Some("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"));
+    assert_eq!(agreed(&any, "c.example").await, Some("TLS13_CHACHA20_POLY1305_SHA256"));
+    assert_eq!(agreed(&old, "c.example").await, None);
+    assert_eq!(agreed(&old, "d.example").await, Some("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"));
+    gateway.wait_for_problem("UnsupportedValue", "not offered: TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256").await;
+    gateway
+        .wait_for_problem("UnsupportedValue", "\"AppGwSslPolicy20170401S\": of it are not offered: TLS_ECDHE_RSA")
+        .await;
 }

@@ -65,7 +65,6 @@ impl Assembly<'_> {
             name: gateway.key.name.clone(),
         };
         let mut before = std::mem::take(&mut memo.listeners);
-        let mut closed_before = std::mem::take(&mut memo.closed);
         let mut statuses = Vec::with_capacity(gateway.listeners.len());
         let mut invalid: Vec<&str> = Vec::new();
         for listener in &gateway.listeners {
@@ -80,17 +79,10 @@ impl Assembly<'_> {
                 attached_rules: memo.attached.get(&listener.name).copied().unwrap_or_default(),
                 conditions: conditions(&findings, gateway.generation),
             };
-            if listener.closed || head.as_ref().is_none_or(has_no_certificate) {
+            if head.as_ref().is_none_or(has_no_certificate) {
                 invalid.push(&listener.name);
             }
             match head {
-                Some(head) if listener.closed => {
-                    let kept = with_routes(head, Some(Vec::new()), closed_before.remove(&listener.name));
-                    if bind_port.is_some() {
-                        memo.closed.insert(listener.name.clone(), Arc::clone(&kept));
-                        assembled.listeners.push(kept);
-                    }
-                }
                 Some(head) if bind_port.is_some() => {
                     let routes = self.routes(memo, &head, before.get(&listener.name));
                     let kept = with_routes(head, routes, before.remove(&listener.name));

@@ -21,6 +21,7 @@ mod listener;
 mod memo;
 pub mod outcome;
 mod paths;
+mod policy;
 mod pool;
 mod probe;
 mod rank;

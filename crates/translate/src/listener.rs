@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use penstock_api::gateway::{self, ListenerProtocol, SecretRef, TlsVersion};
+use penstock_api::gateway::{self, ListenerProtocol, SecretRef};
 use penstock_api::reasons::{ListenerReason, RuleReason};
-use penstock_model as model;
 use penstock_model::{HostPattern, ListenerId, Name};
 
 use crate::finding::Finding;
+use crate::policy::{self, Policy};
 use crate::unsupported;
 
 /// A listener as parsed.
@@ -19,7 +19,8 @@ pub(crate) struct Listener {
     /// None: any.
     pub(crate) hosts: Vec<HostPattern>,
     pub(crate) tls: Option<ListenerTls>,
-    /// Holds its hosts and serves nothing there: without it their requests would go to a listener that lets everybody in.
+    /// Holds its hosts, and no handshake is made for them: without it their requests would go to a listener that asks less of
+    /// its clients.
     pub(crate) closed: bool,
     /// What is wrong with it by itself.
     pub(crate) findings: Vec<Finding>,
@@ -29,7 +30,8 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 pub(crate) struct ListenerTls {
     pub(crate) certificates: Vec<SecretRef>,
-    pub(crate) min_version: model::TlsVersion,
+    /// `None`: there is no such policy, and no handshake.
+    pub(crate) policy: Option<Policy>,
 }
 
 /// Parses a listener. What is not supported of it is said of the gateway; what keeps it from serving, of itself.
@@ -61,26 +63,17 @@ pub(crate) fn parse(spec: &gateway::Listener, unsupported: &mut Vec<Finding>) ->
             }
         }
     }
+    let tls = tls.as_ref().map(|tls| ListenerTls {
+        certificates: tls.certificate_refs.clone(),
+        policy: policy::parse(tls.policy.as_ref(), name, &mut findings),
+    });
+    closed |= tls.as_ref().is_some_and(|tls| tls.policy.is_none());
     if hosts.is_empty() && !host_names.is_empty() {
         // No hosts would mean any host.
         closed = false;
         findings.push(refuse(format!("listeners[{name}].hostNames has no valid host: correct it")));
     }
-    Listener {
-        name: name.as_str().into(),
-        port: *port,
-        protocol: *protocol,
-        hosts,
-        tls: tls.as_ref().map(|tls| ListenerTls {
-            certificates: tls.certificate_refs.clone(),
-            min_version: match tls.policy.as_ref().and_then(|policy| policy.min_protocol_version) {
-                Some(TlsVersion::V1_3) => model::TlsVersion::V1_3,
-                _ => model::TlsVersion::V1_2,
-            },
-        }),
-        closed,
-        findings,
-    }
+    Listener { name: name.as_str().into(), port: *port, protocol: *protocol, hosts, tls, closed, findings }
 }
 
 /// Who has which host on which port. Ask in the order of age: who comes first keeps it.

@@ -55,8 +55,6 @@ pub(crate) struct GatewayMemo {
     pub(crate) attached_rules: u32,
     /// Listeners of the last configuration.
     pub(crate) listeners: BTreeMap<Name, Arc<Listener>>,
-    /// Those of them that were closed: they had none of their routes.
-    pub(crate) closed: BTreeMap<Name, Arc<Listener>>,
 }
 
 impl GatewayMemo {
@@ -70,7 +68,6 @@ impl GatewayMemo {
             attached: BTreeMap::new(),
             attached_rules: 0,
             listeners: BTreeMap::new(),
-            closed: BTreeMap::new(),
         }
     }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use penstock_api::k8s::Secret;
 use penstock_api::reasons::ListenerReason;
-use penstock_model::ListenerTls;
+use penstock_model::{ListenerTls, TlsVersion};
 
 use crate::certificate::{self, Age, Parsed};
 use crate::finding::Finding;
 use crate::gateway::Gateway;
 use crate::grant::{Referrer, permitted};
 use crate::listener::Listener;
+use crate::policy::Policy;
 use crate::snapshot::{Key, Snapshot};
 
 /// Certificates as read from the versions of Secrets that were seen last.
@@ -58,7 +59,12 @@ impl Certificates {
                 )),
             }
         }
-        Some(ListenerTls { certificates, min_version: tls.min_version, cipher_suites: Vec::new(), client_auth: None })
+        if listener.closed {
+            certificates.clear();
+        }
+        let none = || Policy { min_version: TlsVersion::V1_2, cipher_suites: Vec::new() };
+        let Policy { min_version, cipher_suites } = tls.policy.clone().unwrap_or_else(none);
+        Some(ListenerTls { certificates, min_version, cipher_suites, client_auth: None })
     }
 
     /// Forgets Secrets that are gone.

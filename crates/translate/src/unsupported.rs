@@ -40,19 +40,6 @@ pub(crate) fn listener(listener: &Listener) -> Vec<Finding> {
         if tls.client_auth.is_some() {
             found.push(unsupported(&field("tls.clientAuth"), "", "clients are not asked for a certificate"));
         }
-        if let Some(policy) = &tls.policy {
-            if let Some(name) = &policy.name {
-                let what = format!(" {name:?}");
-                found.push(unsupported(
-                    &field("tls.policy.name"),
-                    &what,
-                    "TLS 1.2 and 1.3 with safe suites are offered",
-                ));
-            }
-            if !policy.cipher_suites.is_empty() {
-                found.push(unsupported(&field("tls.policy.cipherSuites"), "", "all safe suites are offered"));
-            }
-        }
     }
     if !listener.custom_error_pages.is_empty() {
         found.push(unsupported(&field("customErrorPages"), "", "the built-in pages are sent"));
@@ -66,7 +53,7 @@ pub(crate) fn refuses_listener(listener: &Listener) -> Option<String> {
     (auth.mode == ClientAuthMode::Strict).then(|| {
         format!(
             "listeners[{}].tls.clientAuth.mode Strict is not supported yet, and without it everybody would be let in: \
-             its hosts get 404; use Passthrough or remove clientAuth",
+             there is no handshake for its hosts; use Passthrough or remove clientAuth",
             listener.name
         )
     })

@@ -58,7 +58,7 @@ pub struct ListenerTls {
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub certificate_refs: Vec<SecretRef>,
 
-    /// Versions and cipher suites. Default: TLS 1.2 and 1.3 with the suites of AppGwSslPolicy20220101.
+    /// Versions and cipher suites. Default: TLS 1.2 and 1.3 with every suite that is safe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<TlsPolicy>,
 
@@ -89,7 +89,7 @@ pub struct SecretRef {
     "give either name, or minProtocolVersion and cipherSuites"
 )])))]
 pub struct TlsPolicy {
-    /// A predefined policy of Azure Application Gateway, such as AppGwSslPolicy20220101S.
+    /// A predefined policy of Azure Application Gateway, such as AppGwSslPolicy20220101S. TLS below 1.2, and suites with CBC, DHE or RSA key exchange are left out of it, which is said in status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = "^AppGwSslPolicy[0-9]{8}S?$"))]
     pub name: Option<String>,
@@ -98,7 +98,7 @@ pub struct TlsPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_protocol_version: Option<TlsVersion>,
 
-    /// Cipher suites by their IANA names, best first. Default: all that are safe. At most 32.
+    /// Cipher suites by their IANA names, best first. Without one of TLS 1.3, that version has TLS_AES_128_GCM_SHA256 and TLS_AES_256_GCM_SHA384. Default: all that are safe. At most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 64), regex(pattern = "^TLS(13)?_[A-Z0-9_]+$")), extend("x-kubernetes-list-type" = "atomic"))]
     pub cipher_suites: Vec<String>,

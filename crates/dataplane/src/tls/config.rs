@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use penstock_model::{Certificate, ListenerTls, TlsVersion};
-use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use penstock_model::{ListenerTls, TlsVersion};
+use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 
+use super::certificates::Certificates;
 use super::provider;
 
 /// Why a listener has no TLS.
@@ -37,38 +34,14 @@ pub(crate) enum TlsError {
     Policy(rustls::Error),
 }
 
-/// Certificates of one listener, in their order.
-#[derive(Debug)]
-struct Certificates(Vec<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for Certificates {
-    /// The first whose key can sign what the client offers, and whose names cover the server name; else the first that can sign.
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let signs = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
-        let covers = |key: &&Arc<CertifiedKey>| match (hello.server_name(), key.end_entity_cert()) {
-            (Some(name), Ok(certificate)) => {
-                let name = rustls_pki_types::ServerName::try_from(name).ok();
-                let certificate = rustls::server::ParsedCertificate::try_from(certificate).ok();
-                name.zip(certificate)
-                    .is_some_and(|(name, certificate)| rustls::client::verify_server_name(&certificate, &name).is_ok())
-            }
-            _ => false,
-        };
-        let usable = || self.0.iter().filter(signs);
-        let chosen = if self.0.len() > 1 { usable().find(covers) } else { None };
-        chosen.or_else(|| usable().next()).cloned()
-    }
-}
-
 /// Builds the server side of a listener.
 pub(crate) fn server_config(tls: &ListenerTls) -> Result<Arc<ServerConfig>, TlsError> {
-    let certificates = tls.certificates.iter().map(|certificate| certified(certificate)).collect::<Result<_, _>>()?;
+    let certificates = Certificates::new(&tls.certificates)?;
     let mut provider = (*provider()).clone();
-    if !tls.cipher_suites.is_empty() {
-        let named = |suite: &rustls::SupportedCipherSuite| {
-            tls.cipher_suites.iter().any(|name| suite.suite().as_str().is_some_and(|known| known == &**name))
-        };
-        provider.cipher_suites.retain(named);
+    let listed = !tls.cipher_suites.is_empty();
+    if listed {
+        let suite = |name: &Arc<str>| provider.cipher_suites.iter().copied().find(|suite| has_name(*suite, name));
+        provider.cipher_suites = tls.cipher_suites.iter().filter_map(suite).collect();
     }
     let versions: &[&rustls::SupportedProtocolVersion] = match tls.min_version {
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -78,21 +51,15 @@ pub(crate) fn server_config(tls: &ListenerTls) -> Result<Arc<ServerConfig>, TlsE
         .with_protocol_versions(versions)
         .map_err(TlsError::Policy)?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Certificates(certificates)));
+        .with_cert_resolver(Arc::new(certificates));
+    // Who lists suites means their order; else a client without AES in hardware has its way.
+    config.ignore_client_order = listed;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-fn certified(certificate: &Certificate) -> Result<Arc<CertifiedKey>, TlsError> {
-    let pem = |what| {
-        let secret = Arc::clone(&certificate.secret);
-        move |error| TlsError::Pem { secret, what, error }
-    };
-    let key_error = |error| TlsError::Key { secret: Arc::clone(&certificate.secret), error };
-    let chain =
-        CertificateDer::pem_slice_iter(&certificate.chain).collect::<Result<Vec<_>, _>>().map_err(pem("tls.crt"))?;
-    let key = PrivateKeyDer::from_pem_slice(&certificate.key).map_err(pem("tls.key"))?;
-    let key = CertifiedKey::from_der(chain, key, &provider()).map_err(key_error)?;
-    key.keys_match().map_err(key_error)?;
-    Ok(Arc::new(key))
+/// Whether a suite has this registered name; the library writes those of TLS 1.3 as `TLS13_...`.
+fn has_name(suite: SupportedCipherSuite, name: &str) -> bool {
+    let plain = |suite: CipherSuite| suite.as_str().map(|known| known.strip_prefix("TLS13_").unwrap_or(known));
+    plain(suite.suite()).is_some_and(|known| name == known || name.strip_prefix("TLS_") == Some(known))
 }

@@ -1,6 +1,7 @@
 //! TLS towards clients: the listener is chosen by server name, its certificate by key type, from the table of the moment.
 //! A handshake under way keeps the certificate it began with; the next one sees the new table.
 
+mod certificates;
 mod config;
 
 use std::io;

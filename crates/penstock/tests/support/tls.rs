@@ -42,3 +42,11 @@ pub(crate) async fn who(gateway: &Gateway, tls: &TlsClient, host: &str) -> Strin
         Err(error) => format!("{error:#}"),
     }
 }
+
+/// The certificate that a client is shown; empty when there is no handshake.
+pub(crate) async fn peer_certificate(gateway: &Gateway, tls: &TlsClient, host: &str) -> Vec<u8> {
+    let stream = tokio::net::TcpStream::connect(gateway.addr_of("https")).await.expect("a connection to the gateway");
+    let Ok(stream) = tls.connect(stream, host).await else { return Vec::new() };
+    let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).expect("a certificate");
+    leaf.to_vec()
+}

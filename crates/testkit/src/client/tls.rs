@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -16,6 +19,7 @@ use crate::certs::{Ca, Identity};
 #[derive(Debug, Clone)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,
+    roots: Arc<RootCertStore>,
 }
 
 impl TlsClient {
@@ -42,7 +46,21 @@ impl TlsClient {
     pub fn alpn(&self, protocols: &[&str]) -> Self {
         let mut config = ClientConfig::clone(&self.config);
         config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(config), roots: Arc::clone(&self.roots) }
+    }
+
+    /// Can check signatures of these kinds only.
+    ///
+    /// # Panics
+    /// When the library has none of them.
+    #[must_use]
+    pub fn offering(&self, schemes: &[SignatureScheme]) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        let roots = Arc::clone(&self.roots);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::new(default_provider()));
+        let verifier = verifier.build().expect("a CA");
+        config.dangerous().set_certificate_verifier(Arc::new(Only(verifier, schemes.to_vec())));
+        Self { config: Arc::new(config), roots: Arc::clone(&self.roots) }
     }
 
     /// The configuration, for clients of other libraries.
@@ -67,17 +85,57 @@ impl TlsClient {
         roots
             .add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).expect("a CA's PEM"))
             .expect("a CA's certificate");
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+        let roots = Arc::new(roots);
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder
             .with_protocol_versions(versions)
             .expect("the provider has these versions")
-            .with_root_certificates(roots);
+            .with_root_certificates(Arc::clone(&roots));
         let config = match identity {
             Some(identity) => {
                 builder.with_client_auth_cert(identity.chain(), identity.key()).expect("certificate and key fit")
             }
             None => builder.with_no_client_auth(),
         };
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(config), roots }
+    }
+}
+
+/// A verifier that says of itself that it can check less.
+#[derive(Debug)]
+struct Only(Arc<WebPkiServerVerifier>, Vec<SignatureScheme>);
+
+impl ServerCertVerifier for Only {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.1.clone()
     }
 }

@@ -86,7 +86,10 @@ fn listener(listener: &Listener) -> Value {
     map.insert("port".into(), format!("{port} at {bind_port}").into());
     if let Some(tls) = tls {
         let secrets: Vec<&str> = tls.certificates.iter().map(|certificate| &*certificate.secret).collect();
-        map.insert("tls".into(), format!("{} from {:?}", secrets.join(", "), tls.min_version).into());
+        let secrets = if secrets.is_empty() { "no certificate".to_owned() } else { secrets.join(", ") };
+        let suites = if tls.cipher_suites.is_empty() { "" } else { " with " };
+        let text = format!("{secrets} from {:?}{suites}{}", tls.min_version, tls.cipher_suites.join(" "));
+        map.insert("tls".into(), text.into());
     }
     if !client_address.trusted_proxies.is_empty() || client_address.proxy_protocol != Default::default() {
         let blocks: Vec<String> = client_address.trusted_proxies.iter().map(ToString::to_string).collect();
