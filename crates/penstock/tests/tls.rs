@@ -49,7 +49,7 @@ async fn without_a_listener_for_the_name_there_is_no_certificate() {
     let refused = who(&gateway, &tls, "other.example").await;
     assert!(refused.contains("handshake"), "{refused}");
     gateway.wait_metric("penstock_refused_total", &[("reason", "tls")], 1.0).await;
-    // On the connection of one name, a request for another.
+    // On the connection of one name, a request for one that nobody has.
     let mut connection = open(&gateway, &tls, "one.example").await.unwrap();
     assert_eq!(connection.exchange(&Request::get("other.example", "/x")).await.unwrap().status, 404);
     assert_eq!(connection.exchange(&Request::get("one.example", "/x")).await.unwrap().status, 200);
@@ -60,33 +60,39 @@ async fn without_a_listener_for_the_name_there_is_no_certificate() {
 }
 
 #[tokio::test]
-async fn several_certificates_are_chosen_by_name_and_key_type() {
+async fn a_request_for_the_host_of_another_listener_is_misdirected() {
     let ca = Ca::new("test");
-    let app = Backend::start("app").await;
-    let secrets = [
-        ca.server(&["a.example"]).secret_yaml("edge", "first"),
-        ca.server(&["b.example"]).secret_yaml("edge", "second"),
-        ca.server_rsa(&["b.example"]).secret_yaml("edge", "rsa"),
+    let tls = TlsClient::new(&ca);
+    let (one, wild, basic) = (Backend::start("one").await, Backend::start("wild").await, Backend::start("basic").await);
+    // A client would reuse the connection for each of these names.
+    let secret = ca.server(&["one.example", "*.wild.example", "other.example"]).secret_yaml("edge", "cert");
+    let listeners = [
+        listener("one", "hostNames: [one.example],", "cert"),
+        listener("wild", "hostNames: ['*.wild.example'],", "cert"),
+        listener("basic", "", "cert"),
     ];
-    let gateway = Gateway::start(&objects(&[listener("app", "", "first second rsa")], &[&app], &secrets)).await;
-    for tls in [TlsClient::new(&ca), TlsClient::tls12(&ca)] {
-        assert_eq!(who(&gateway, &tls, "a.example").await, "app");
-        assert_eq!(who(&gateway, &tls, "b.example").await, "app");
+    let gateway = Gateway::start(&objects(&listeners, &[&one, &wild, &basic], &[secret])).await;
+    let mut connection = open(&gateway, &tls, "a.wild.example").await.unwrap();
+    for (host, status) in [
+        ("a.wild.example", 200),
+        ("b.wild.example", 200),
+        ("one.example", 421),
+        ("other.example", 421),
+        ("A.Wild.Example", 200),
+    ] {
+        let answer = connection.exchange(&Request::get(host, "/x")).await.unwrap();
+        assert_eq!(answer.status, status, "{host}");
     }
-    let http = TlsClient::new(&ca).alpn(&["http/1.1"]);
-    assert_eq!(who(&gateway, &http, "a.example").await, "app");
-}
-
-#[tokio::test]
-async fn the_least_version_is_kept_to() {
-    let ca = Ca::new("test");
-    let app = Backend::start("app").await;
-    let secret = ca.server(&["a.example"]).secret_yaml("edge", "cert");
-    let listener = listener("app", "", "cert").replace("tls: {", "tls: {policy: {minProtocolVersion: TLSv1_3}, ");
-    let gateway = Gateway::start(&objects(&[listener], &[&app], &[secret])).await;
-    assert_eq!(who(&gateway, &TlsClient::new(&ca), "a.example").await, "app");
-    let refused = open(&gateway, &TlsClient::tls12(&ca), "a.example").await.map(|_| ()).unwrap_err();
-    assert!(refused.contains("handshake") || refused.contains("ProtocolVersion"), "{refused}");
+    assert!(one.requests().is_empty() && basic.requests().is_empty());
+    let labels = [("listener", "one"), ("reason", "misdirected")];
+    gateway.wait_metric("penstock_refused_total", &labels, 1.0).await;
+    // The handshake of a WebSocket is a request, too.
+    let upgrade = Request::get("one.example", "/ws")
+        .with("Connection", "Upgrade")
+        .with("Upgrade", "websocket")
+        .with("Sec-WebSocket-Version", "13")
+        .with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    assert_eq!(connection.exchange(&upgrade).await.unwrap().status, 421);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
-//! The way of a request, in phases: [`validate`] → route → [`forward`] (or an [`answer`] of our own) → its [`body`],
+//! The way of a request, in phases: [`validate`] → route → [`admit`] → [`forward`] (or an [`answer`] of our own) → its [`body`],
 //! or its [`tunnel`]. Plain async functions, one after the other; what happened is in the [`record`].
 
+mod admit;
 mod answer;
 mod attempt;
 mod body;
@@ -56,6 +57,8 @@ pub(crate) struct Downstream {
 /// What the handshake agreed on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tls {
+    /// Number of the listener whose certificate the client took.
+    pub(crate) listener: u64,
     pub(crate) version: Option<&'static str>,
     pub(crate) cipher: Option<&'static str>,
 }
@@ -132,6 +135,10 @@ async fn answer(downstream: &Rc<Downstream>, parts: &request::Parts, body: Incom
     drop(live);
     if let Some(listener) = &listener {
         record.routed(listener, route.as_ref());
+        if let Err(refusal) = admit::admit(downstream.tls.as_ref(), listener) {
+            downstream.count_refused(record.listener_name(), refusal.reason);
+            return answer::text(refusal.status, refusal.detail, Some(refusal.reason), record, guard);
+        }
     }
     let Some(route) = route else {
         downstream.count_refused(record.listener_name(), "no_rule");

@@ -52,21 +52,21 @@ pub(crate) async fn handshake(
     let live = worker.live();
     let hello = start.client_hello();
     let name = hello.server_name().unwrap_or_default();
-    let config = live
+    let found = live
         .routes
         .listener_for(port, name)
         .and_then(|table| live.listeners.get(&table.listener.id))
         .or_else(|| live.default_tls(port))
-        .and_then(|listener| listener.tls.clone());
+        .and_then(|listener| Some((listener.number, listener.tls.clone()?)));
     drop(live);
-    let Some(config) = config else {
+    let Some((listener, config)) = found else {
         return Err(io::Error::new(io::ErrorKind::NotFound, "no HTTPS listener for the server name").into());
     };
     let stream = start.into_stream(config).await?;
     let (_, connection) = stream.get_ref();
     let version = connection.protocol_version().and_then(|version| version.as_str());
     let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-    let agreed = Tls { version, cipher };
+    let agreed = Tls { listener, version, cipher };
     Ok((stream, agreed))
 }
 
