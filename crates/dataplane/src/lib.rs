@@ -18,5 +18,5 @@ mod worker;
 
 pub use access_log::AccessLog;
 pub use cluster::{Health, LiveCluster, LiveEndpoint};
-pub use plane::{DataPlane, Inputs, Options, StartError, View};
+pub use plane::{DataPlane, DrainingEndpoint, Inputs, Options, StartError, View};
 pub use worker::Totals;

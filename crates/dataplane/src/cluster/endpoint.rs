@@ -123,7 +123,8 @@ impl LiveEndpoint {
         limit > 0 && !self.is_ejected() && (self.failures.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(limit)
     }
 
-    pub(crate) fn is_departing(&self) -> bool {
+    /// Whether it left its cluster and has not come back.
+    pub fn is_departing(&self) -> bool {
         self.departing.load(Ordering::Relaxed)
     }
 

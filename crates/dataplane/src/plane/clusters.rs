@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use penstock_model::{Cluster, ClusterId, Config, Draining, EndpointSet, EndpointSource};
 
+use super::DrainingEndpoint;
 use crate::cluster::{LiveCluster, LiveEndpoint};
 use crate::worker::{Command, Departure};
 
@@ -71,6 +72,24 @@ impl Clusters {
             self.retired.extend(self.live.remove_entry(id));
         }
         gone
+    }
+
+    /// Endpoints that left and may still have requests or WebSockets.
+    pub(super) fn draining(&self) -> Vec<DrainingEndpoint> {
+        let clusters = self.draining.iter().filter_map(|(id, endpoints)| {
+            let cluster = self.live.get(id).or_else(|| self.retired.get(id))?;
+            Some((cluster.config(), endpoints))
+        });
+        clusters
+            .flat_map(|(config, endpoints)| {
+                endpoints.iter().map(move |(endpoint, end)| DrainingEndpoint {
+                    pool: config.pool.clone(),
+                    settings: config.settings.clone(),
+                    endpoint: Arc::clone(endpoint),
+                    until: *end,
+                })
+            })
+            .collect()
     }
 
     /// Lets go of retired clusters where nothing runs any more, and of drains that are over.

@@ -1,6 +1,7 @@
 //! From configured listeners to listeners at work: TLS is built when it changed, numbers stay with names.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -10,8 +11,34 @@ use crate::metrics::Metrics;
 use crate::route_state::{ListenerState, Live, PortFacts, next_number};
 use crate::tls::server_config;
 
+/// Listeners that are gone and whose tunnels still drain: number and end. One that comes back in time is the same again.
+#[derive(Debug, Default)]
+pub(super) struct Leaving(HashMap<ListenerId, (u64, Instant)>);
+
+impl Leaving {
+    /// Those that a configuration does not have any more; their numbers.
+    pub(super) fn leave(&mut self, before: &Live, now: &Listeners, end: Instant) -> Vec<u64> {
+        self.0.retain(|_, (_, end)| *end > Instant::now());
+        let gone: Vec<_> = before.listeners.iter().filter(|(id, _)| !now.contains_key(*id)).collect();
+        self.0.extend(gone.iter().map(|(id, listener)| ((*id).clone(), (listener.number, end))));
+        gone.into_iter().map(|(_, listener)| listener.number).collect()
+    }
+
+    /// Those that a configuration has again; their numbers.
+    pub(super) fn come_back(&mut self, now: &Listeners) -> Vec<u64> {
+        self.0.extract_if(|id, _| now.contains_key(id)).map(|(_, (number, _))| number).collect()
+    }
+
+    fn number(&self, id: &ListenerId) -> Option<u64> {
+        self.0.get(id).filter(|(_, end)| *end > Instant::now()).map(|(number, _)| *number)
+    }
+}
+
+/// Listeners at work, by identity.
+pub(super) type Listeners = HashMap<ListenerId, Arc<ListenerState>, RandomState>;
+
 /// Builds the listeners of a configuration from those before.
-pub(super) fn build(config: &Config, before: &Live) -> HashMap<ListenerId, Arc<ListenerState>, RandomState> {
+pub(super) fn build(config: &Config, before: &Live, leaving: &Leaving) -> Listeners {
     let mut listeners = HashMap::default();
     for listener in &config.listeners {
         let old = before.listeners.get(&listener.id);
@@ -34,7 +61,7 @@ pub(super) fn build(config: &Config, before: &Live) -> HashMap<ListenerId, Arc<L
             },
         };
         let state = ListenerState {
-            number: old.map_or_else(next_number, |old| old.number),
+            number: old.map(|old| old.number).or_else(|| leaving.number(&listener.id)).unwrap_or_else(next_number),
             gateway: listener.id.gateway.to_string().into(),
             tls,
             listener: Arc::clone(listener),

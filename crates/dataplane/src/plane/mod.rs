@@ -13,14 +13,14 @@ mod task;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use penstock_model::{Config, EndpointUpdate, ListenerId, Observed};
+use penstock_model::{Config, EndpointUpdate, ListenerId, Name, Observed};
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
 
 use crate::access_log::{AccessLog, WorkerLog};
-use crate::cluster::LiveCluster;
+use crate::cluster::{LiveCluster, LiveEndpoint};
 use crate::metrics::{LocalMetrics, Metrics};
 use crate::worker::{Command, Limits, Totals, Worker};
 
@@ -92,8 +92,23 @@ pub struct DataPlane {
 pub struct View {
     /// Every cluster.
     pub clusters: Vec<Arc<LiveCluster>>,
+    /// Endpoints that left, and keep what they have until their drain is over.
+    pub draining: Vec<DrainingEndpoint>,
     /// The configuration in the traffic.
     pub config: Arc<Config>,
+}
+
+/// An endpoint that left its cluster.
+#[derive(Clone, Debug)]
+pub struct DrainingEndpoint {
+    /// Label `pool` of the cluster.
+    pub pool: Name,
+    /// Label `settings` of the cluster.
+    pub settings: Name,
+    /// What all workers know of it.
+    pub endpoint: Arc<LiveEndpoint>,
+    /// When what is left is cut.
+    pub until: Instant,
 }
 
 impl DataPlane {

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::certificates::Expiries;
 use super::clusters::Clusters;
 use super::ejections::{Ejections, Failing};
+use super::listeners::Leaving;
 use super::observe::{Ports, Reasons, Series, observed};
 use super::{Inputs, Options, Order, View, listeners, sockets};
 use crate::cluster::{Health, LiveCluster};
@@ -42,6 +43,7 @@ pub(super) struct Plane {
     reasons: Reasons,
     failing: mpsc::UnboundedReceiver<Failing>,
     ejections: Ejections,
+    leaving: Leaving,
     series: HashMap<ClusterId, Series>,
     expiries: Expiries,
     /// Tables that workers may still look at: the last one to let go must not be a worker.
@@ -77,6 +79,7 @@ impl Plane {
             reasons: Reasons::default(),
             failing,
             ejections: Ejections::default(),
+            leaving: Leaving::default(),
             series: HashMap::new(),
             expiries: Expiries::default(),
             old: Vec::new(),
@@ -151,15 +154,12 @@ impl Plane {
         let routes = RouteTable::compile(&config, &before.routes, |_, route| {
             Arc::new(RouteState::new(route, |id| clusters.get(id).cloned()))
         });
-        let listeners = listeners::build(&config, &before);
+        let listeners = listeners::build(&config, &before, &self.leaving);
         let ports = listeners::ports(&config, &self.metrics);
         self.observe_stage("compile", started);
-        let gone: Vec<u64> = before
-            .listeners
-            .values()
-            .filter(|listener| !listeners.contains_key(&listener.listener.id))
-            .map(|listener| listener.number)
-            .collect();
+        let departure = Departure { timeout: self.options.drain_timeout, spread: self.options.drain_spread };
+        let back = self.leaving.come_back(&listeners);
+        let gone = self.leaving.leave(&before, &listeners, started + departure.timeout);
         let sockets = self.bind(&config);
         self.old.push(self.live.swap(Arc::new(Live { routes, listeners, ports })));
         drop(before);
@@ -170,8 +170,10 @@ impl Plane {
         }
         self.unlisten(&config);
         self.tell(|| Command::RoutesChanged);
+        if !back.is_empty() {
+            self.tell(|| Command::ListenersBack(back.clone()));
+        }
         if !gone.is_empty() {
-            let departure = Departure { timeout: self.options.drain_timeout, spread: self.options.drain_spread };
             self.tell(|| Command::ListenersGone(gone.clone(), departure));
         }
         self.tell_all(commands);
@@ -224,6 +226,10 @@ impl Plane {
 
     fn endpoints(&mut self, update: &EndpointUpdate) {
         let (changed, commands) = self.clusters.endpoints(&update.source, &update.endpoints);
+        if !commands.is_empty() {
+            let draining = self.clusters.draining();
+            self.publish.view.send_modify(|view| view.draining = draining);
+        }
         self.tell_all(commands);
         self.refresh(&changed);
     }
@@ -312,7 +318,8 @@ impl Plane {
 
     fn publish_view(&self) {
         let clusters = self.clusters.iter().cloned().collect();
-        self.publish.view.send_replace(View { clusters, config: Arc::clone(&self.config) });
+        let draining = self.clusters.draining();
+        self.publish.view.send_replace(View { clusters, draining, config: Arc::clone(&self.config) });
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Returned(Arc<LiveEndpoint>),
     /// Listeners with these numbers are gone, though their port may go on for others.
     ListenersGone(Vec<u64>, Departure),
+    /// They came back in time.
+    ListenersBack(Vec<u64>),
     /// Routes changed: cells of metrics may go.
     RoutesChanged,
     /// The process goes: stop accepting.
@@ -101,6 +103,8 @@ pub(crate) struct Worker {
     ports: RefCell<HashMap<u16, Rc<Port>, RandomState>>,
     /// Drains under way, by the number of the endpoint.
     departing: RefCell<HashMap<u64, tokio::task::JoinHandle<()>, RandomState>>,
+    /// The same, by the number of the listener.
+    leaving: RefCell<HashMap<u64, tokio::task::JoinHandle<()>, RandomState>>,
     closing: RefCell<Vec<Spread>>,
     request_seed: u64,
     request_count: Cell<u64>,
@@ -127,6 +131,7 @@ impl Worker {
             collecting: Cell::new(false),
             ports: RefCell::default(),
             departing: RefCell::default(),
+            leaving: RefCell::default(),
             closing: RefCell::default(),
             request_seed: RandomState::new().hash_one(std::process::id()),
             request_count: Cell::new(0),
@@ -172,7 +177,13 @@ impl Worker {
                         drain.abort();
                     }
                 }
-                Command::ListenersGone(numbers, departure) => self.listeners_gone(numbers, departure),
+                Command::ListenersGone(numbers, departure) => {
+                    numbers.into_iter().for_each(|number| self.listener_gone(number, departure));
+                }
+                Command::ListenersBack(numbers) => {
+                    let mut leaving = self.leaving.borrow_mut();
+                    numbers.iter().filter_map(|number| leaving.remove(number)).for_each(|drain| drain.abort());
+                }
                 Command::RoutesChanged => self.forget_metrics(),
                 Command::Close => self.close_ports(),
                 Command::SpreadClose(window) => self.spread(Filter::All, window),
@@ -220,19 +231,20 @@ impl Worker {
         self.departing.borrow_mut().insert(number, drain);
     }
 
-    fn listeners_gone(self: &Rc<Self>, numbers: Vec<u64>, departure: Departure) {
+    /// Lets the tunnels of a listener go, in the last part of its drain.
+    fn listener_gone(self: &Rc<Self>, number: u64, departure: Departure) {
         let worker = Rc::clone(self);
-        tokio::task::spawn_local(async move {
+        let drain = tokio::task::spawn_local(async move {
             let spread = departure.spread.min(departure.timeout);
             timer::sleep(departure.timeout - spread).await;
-            for &number in &numbers {
-                worker.spread(Filter::Listener(number), spread);
-            }
+            // Dropped with this task: a listener that comes back closes no more.
+            let closing = worker.tunnels.close_spread(Filter::Listener(number), spread, CloseReason::Drain);
             timer::sleep(spread).await;
-            for number in numbers {
-                worker.tunnels.cut_all(Filter::Listener(number), CloseReason::Drain);
-            }
+            worker.tunnels.cut_all(Filter::Listener(number), CloseReason::Drain);
+            drop(closing);
+            worker.leaving.borrow_mut().remove(&number);
         });
+        self.leaving.borrow_mut().insert(number, drain);
     }
 
     fn forget_metrics(&self) {

@@ -1,9 +1,10 @@
 //! `/status`: listeners, backends and problems of this process, as JSON.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use penstock_controller::State;
-use penstock_dataplane::DataPlane;
+use penstock_dataplane::{DataPlane, DrainingEndpoint};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -82,6 +83,22 @@ fn backends(plane: &DataPlane) -> Vec<Value> {
                 "websockets": websockets,
             }));
         }
+    }
+    let now = Instant::now();
+    for DrainingEndpoint { pool, settings, endpoint, until } in &view.draining {
+        let (active, websockets) = endpoint.active();
+        if (active, websockets) == (0, 0) || *until <= now || !endpoint.is_departing() {
+            continue;
+        }
+        backends.push(json!({
+            "pool": &**pool,
+            "settings": &**settings,
+            "address": endpoint.address().to_string(),
+            "health": "Draining",
+            "reason": format!("Departed: what it has ends within {}s", until.duration_since(now).as_secs()),
+            "active": active,
+            "websockets": websockets,
+        }));
     }
     backends.sort_by_key(|backend| (backend["pool"].to_string(), backend["address"].to_string()));
     backends
