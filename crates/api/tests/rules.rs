@@ -273,6 +273,12 @@ fn a_rewrite_does_something() {
         &format!("{at}.requestHeaders[0].name"),
         "must match",
     );
+    gw(
+        &actions(json!({"requestHeaders": [{"name": "X-A", "value": "1", "append": true}]})),
+        &actions(json!({"requestHeaders": [{"name": "X-A", "append": true}]})),
+        &format!("{at}.requestHeaders[0]"),
+        "append needs a value",
+    );
 }
 
 #[test]

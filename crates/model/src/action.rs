@@ -9,6 +9,7 @@ use http::{StatusCode, Uri};
 use crate::cluster::ClusterId;
 use crate::filter::Filter;
 use crate::ids::Name;
+use crate::rewrite::RewriteSet;
 
 /// The end of a route.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +51,8 @@ pub struct Forward {
     pub affinity: Option<Affinity>,
     /// Largest request body, in bytes.
     pub max_body: Option<u64>,
+    /// What is rewritten on the way, before host and path.
+    pub rewrites: Option<Arc<RewriteSet>>,
 }
 
 /// How long an upgraded connection may stand still and stay open.

@@ -19,6 +19,7 @@ pub mod path;
 pub mod probe;
 pub mod problem;
 pub mod rank;
+pub mod rewrite;
 pub mod route;
 pub mod uri;
 
@@ -40,4 +41,5 @@ pub use path::{PathMatch, Pattern};
 pub use probe::{HealthMatch, Probe, StatusRange};
 pub use problem::{ObjectRef, Problem};
 pub use rank::Rank;
+pub use rewrite::RewriteSet;
 pub use route::{HeaderMatch, Route, ValueMatch};

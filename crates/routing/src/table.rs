@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use penstock_model::{Config, HostPattern, Listener, ListenerId, Route};
+use penstock_model::{Config, HostPattern, Listener, ListenerId, Route, RuleId};
 
 use crate::hosts::{HostMap, lower};
 use crate::paths::PathTree;
@@ -86,13 +86,22 @@ impl<T> RouteTable<T> {
 
     /// The route that takes a request.
     pub fn find(&self, request: &RouteRequest<'_>) -> Result<Found<'_, T>, Miss<'_, T>> {
+        self.best(request, |_| true)
+    }
+
+    /// The route of this rule that takes a request: for one whose path was rewritten.
+    pub fn find_of(&self, request: &RouteRequest<'_>, rule: &RuleId) -> Result<Found<'_, T>, Miss<'_, T>> {
+        self.best(request, |route| route.rule == *rule)
+    }
+
+    fn best(&self, request: &RouteRequest<'_>, accept: impl Fn(&Route) -> bool) -> Result<Found<'_, T>, Miss<'_, T>> {
         let mut buffer = [0; 256];
         let host = lower(request.host, &mut buffer).ok_or(Miss::NoListener)?;
         let hosts = self.ports.get(&request.port).ok_or(Miss::NoListener)?;
         let listener = hosts.matching(host).next().ok_or(Miss::NoListener)?;
         let mut best: Option<&(Arc<Route>, T)> = None;
         for table in listener.hosts.matching(host) {
-            let found = table.first(request);
+            let found = table.first(request, &accept);
             if found.is_some_and(|(route, _)| best.is_none_or(|(other, _)| route.rank < other.rank)) {
                 best = found;
             }
@@ -181,9 +190,9 @@ impl<T> HostTable<T> {
         ties.find(|(mine, _)| Arc::ptr_eq(mine, route) || mine == route).map(|(_, value)| value)
     }
 
-    fn first(&self, request: &RouteRequest<'_>) -> Option<&(Arc<Route>, T)> {
+    fn first(&self, request: &RouteRequest<'_>, accept: &impl Fn(&Route) -> bool) -> Option<&(Arc<Route>, T)> {
         let route = |index: u32| &*self.routes[index as usize].0;
-        let index = self.paths.first(request.path, route, |route| request.fits(route))?;
+        let index = self.paths.first(request.path, route, |route| request.fits(route) && accept(route))?;
         self.routes.get(index as usize)
     }
 }

@@ -17,7 +17,7 @@ use crate::finding::Finding;
 use crate::listener::{self, Listener};
 use crate::settings::{self, Probes, Settings};
 use crate::snapshot::{Key, Options};
-use crate::{probe, unsupported};
+use crate::{probe, rewrite, unsupported};
 
 /// A gateway as parsed.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ pub(crate) struct Gateway {
     /// What a backend has that names no settings.
     pub(crate) default_settings: Arc<Settings>,
     pub(crate) probes: Probes,
-    /// Names of rewrite rule sets.
-    pub(crate) rewrite_rule_sets: Vec<String>,
+    /// Rewrite rule sets by name.
+    pub(crate) rewrite_rule_sets: rewrite::Sets,
     /// What is wrong with the object itself.
     pub(crate) findings: Vec<Finding>,
 }
@@ -112,7 +112,7 @@ impl Gateway {
             settings: parsed,
             default_settings: Arc::new(defaults),
             probes,
-            rewrite_rule_sets: rewrite_rule_sets.iter().map(|set| set.name.clone()).collect(),
+            rewrite_rule_sets: rewrite::parse(rewrite_rule_sets, &mut findings),
             findings,
         }
     }

@@ -26,6 +26,7 @@ mod pool;
 mod probe;
 mod rank;
 mod redirect;
+mod rewrite;
 mod rule;
 mod seen;
 mod service;

@@ -8,8 +8,8 @@ use penstock_api::gateway::ServiceRef;
 use penstock_api::reasons::RuleReason;
 use penstock_api::rule::RuleBackend;
 use penstock_model::{
-    BackendTarget, Cluster, ClusterId, Endpoint, EndpointSet, EndpointSource, Forward, Name, PathOverride, Unavailable,
-    WeightedBackend,
+    BackendTarget, Cluster, ClusterId, Endpoint, EndpointSet, EndpointSource, Forward, Name, PathOverride, RewriteSet,
+    Unavailable, WeightedBackend,
 };
 
 use crate::address::ADDRESS_NOT_ALLOWED;
@@ -29,6 +29,7 @@ pub(crate) struct Backends<'a> {
     pub(crate) rule: &'a Key,
     /// Why nothing of the rule may be forwarded.
     pub(crate) blocked: Option<&'static str>,
+    pub(crate) rewrites: Option<Arc<RewriteSet>>,
     pub(crate) dependencies: Dependencies,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) findings: Vec<Finding>,
@@ -98,6 +99,7 @@ impl Backends<'_> {
             },
             affinity: settings.affinity.clone(),
             max_body: None,
+            rewrites: self.rewrites.clone(),
         }
     }
 

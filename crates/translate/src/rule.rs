@@ -8,7 +8,7 @@ use penstock_api::RoutingRule;
 use penstock_api::reasons::RuleReason;
 use penstock_api::rule::{PathRule, Redirect, RoutingRuleSpec, RuleBackend};
 use penstock_model::rank::ObjectName;
-use penstock_model::{Action, Cluster, Forward, HostPattern, Name, PathMatch, PathOverride, Route, RuleId};
+use penstock_model::{Action, Cluster, Forward, HostPattern, Name, PathMatch, PathOverride, RewriteSet, Route, RuleId};
 
 use crate::finding::{Effect, Finding};
 use crate::gateway::Gateway;
@@ -16,7 +16,7 @@ use crate::pool::Backends;
 use crate::rank::Standing;
 use crate::service::Dependencies;
 use crate::snapshot::{Key, Options, Snapshot};
-use crate::{allowed, hosts, paths, redirect, unsupported};
+use crate::{allowed, hosts, paths, redirect};
 
 /// Where a rule attaches.
 #[derive(Debug, Default, PartialEq)]
@@ -152,7 +152,11 @@ pub(crate) fn lower(
         rewrite_rule_set,
         paths,
     } = &rule.spec;
-    let blocked = rewrite_rule_set.as_ref().and_then(|name| rewrites(name, gateway, &mut findings));
+    let (rewrites, blocked) = match rewrite_rule_set.as_ref().map(|name| rewrites(name, gateway, &mut findings)) {
+        None => (None, None),
+        Some(Ok(set)) => (Some(set), None),
+        Some(Err(reason)) => (None, Some(reason)),
+    };
     let attached: Vec<usize> = listeners.iter().map(|(index, _)| *index).collect();
     let mut backends = Backends {
         snapshot,
@@ -160,6 +164,7 @@ pub(crate) fn lower(
         gateway,
         rule: key,
         blocked,
+        rewrites,
         dependencies: Dependencies::default(),
         clusters: Vec::new(),
         findings,
@@ -193,11 +198,10 @@ pub(crate) fn lower(
     Lowered { routes, clusters, dependencies, findings, hosts }
 }
 
-/// Why nothing may be forwarded, when the rewrite rule set is not there.
-fn rewrites(name: &str, gateway: &Gateway, findings: &mut Vec<Finding>) -> Option<&'static str> {
-    if gateway.rewrite_rule_sets.iter().any(|set| set == name) {
-        findings.push(unsupported::rewrite_rule_set(name));
-        return None;
+/// The rewrite rule set, or why nothing may be forwarded: it is not there.
+fn rewrites(name: &str, gateway: &Gateway, findings: &mut Vec<Finding>) -> Result<Arc<RewriteSet>, &'static str> {
+    if let Some(set) = gateway.rewrite_rule_sets.get(name) {
+        return Ok(Arc::clone(set));
     }
     let reason = RuleReason::RewriteSetNotFound.as_str();
     let message = format!(
@@ -205,7 +209,7 @@ fn rewrites(name: &str, gateway: &Gateway, findings: &mut Vec<Finding>) -> Optio
         gateway.key
     );
     findings.push(Finding::unresolved(reason, message));
-    Some(reason)
+    Err(reason)
 }
 
 fn add_paths(entries: &mut Vec<Entry>, index: usize, path: &PathRule, backends: &mut Backends<'_>, attached: &[usize]) {

@@ -20,9 +20,6 @@ fn unsupported(field: &str, what: &str, instead: &str) -> Finding {
 /// Of the gateway as a whole.
 pub(crate) fn gateway(spec: &ApplicationGatewaySpec) -> Vec<Finding> {
     let mut found = Vec::new();
-    for set in &spec.rewrite_rule_sets {
-        found.push(unsupported(&format!("rewriteRuleSets[{}]", set.name), "", "nothing is rewritten"));
-    }
     if let Some(mode) = spec.client_address.as_ref().and_then(|address| address.proxy_protocol)
         && mode != ProxyProtocol::Off
     {
@@ -98,11 +95,6 @@ pub(crate) fn probe(protocol: BackendProtocol, field: &str) -> Option<Finding> {
 /// Of a Pod's readinessProbe with scheme HTTPS.
 pub(crate) fn readiness_scheme(service: &str) -> Finding {
     unsupported(&format!("readinessProbe of {service}"), " with scheme HTTPS", "GET / is asked instead")
-}
-
-/// Of a rule that names a rewrite rule set.
-pub(crate) fn rewrite_rule_set(name: &str) -> Finding {
-    unsupported("rewriteRuleSet", &format!(" {name:?}"), "nothing is rewritten")
 }
 
 /// Of an address or ExternalName that is a DNS name.

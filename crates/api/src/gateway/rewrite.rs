@@ -49,13 +49,17 @@ pub struct RewriteCondition {
     #[schemars(length(min = 1, max = 160), regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub variable: String,
 
-    /// Regular expression that the value must match. Its groups are `{var_NAME_1}` and so on in the edits.
+    /// Regular expression that must be found in the value. Its groups are `{var_NAME_1}` and so on in the edits.
     #[schemars(length(min = 1, max = 1024))]
     pub pattern: String,
 
     /// Whether case is ignored. Default: false.
     #[serde(default)]
     pub ignore_case: bool,
+
+    /// Whether the condition holds when the pattern is not found. Default: false.
+    #[serde(default)]
+    pub negate: bool,
 }
 
 /// Edits of request headers, response headers and the URL.
@@ -81,9 +85,10 @@ pub struct RewriteActions {
     pub url: Option<UrlRewrite>,
 }
 
-/// Sets or deletes one header.
+/// Sets, appends or deletes one header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[("!self.append || has(self.value)", "append needs a value")])))]
 pub struct HeaderEdit {
     /// Name of the header.
     #[schemars(length(min = 1, max = TOKEN_LEN), regex(pattern = TOKEN))]
@@ -93,6 +98,10 @@ pub struct HeaderEdit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub value: Option<String>,
+
+    /// Whether the value becomes one line more, beside those that are there. Default: false, it takes their place.
+    #[serde(default)]
+    pub append: bool,
 }
 
 /// New path and query of a request.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, RETRY_AFTER};
-use http::{HeaderValue, Method, Response, StatusCode, request};
+use http::request::{self, Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
+use penstock_model::uri::Normalized;
 use penstock_model::{Forward, HostRewrite, PathOverride};
 
 use super::answer;
@@ -14,6 +16,7 @@ use super::attempt::{Attempt, Failure};
 use super::body::{Body, Stream};
 use super::headers::{Added, Kept, strip_response, upgrade};
 use super::record::Record;
+use super::rewrite::Rewritten;
 use super::tunnel::Pending;
 use super::upload::Upload;
 use super::{Downstream, Guard};
@@ -33,8 +36,15 @@ pub(crate) struct Outbound<'a> {
     pub(crate) target: &'a [u8],
     /// Host as received.
     pub(crate) authority: &'a [u8],
-    pub(crate) added: &'a Added,
-    pub(crate) kept: &'a Kept,
+    pub(crate) headers: Headers<'a>,
+}
+
+/// Where the headers for the backend come from.
+pub(crate) enum Headers<'a> {
+    /// The request's own, as far as they are kept, and ours.
+    Passed { kept: &'a Kept, added: &'a Added },
+    /// Put together and rewritten.
+    Rewritten(&'a Rewritten<'a>),
 }
 
 /// Sends a request to a backend and gives back its answer, or ours.
@@ -185,16 +195,27 @@ impl Outbound<'_> {
                 endpoint.endpoint.host.as_ref().map_or(endpoint.address.as_bytes(), |host| host.as_bytes())
             }
         };
+        let Parts { method, headers, .. } = self.parts;
         let head = RequestHead {
-            method: &self.parts.method,
+            method,
             target: self.target,
             host,
-            headers: &self.parts.headers,
-            keep: &|name| self.kept.keeps(name),
-            extra: &|put| self.added.iter().for_each(|(name, value)| put(name, value)),
+            headers,
+            keep: &|_| true,
+            extra: &|_| {},
             upgrade: protocol,
         };
-        link.connection.start(&head, length, self.parts.method == Method::HEAD)
+        let is_head = *method == Method::HEAD;
+        match self.headers {
+            Headers::Passed { kept, added } => {
+                let extra = &|put: &mut dyn FnMut(&str, &[u8])| added.iter().for_each(|(name, value)| put(name, value));
+                link.connection.start(&RequestHead { keep: &|name| kept.keeps(name), extra, ..head }, length, is_head)
+            }
+            Headers::Rewritten(rewritten) => {
+                let host = rewritten.host.as_ref().map_or(host, |host| host.as_bytes());
+                link.connection.start(&RequestHead { host, headers: &rewritten.headers, ..head }, length, is_head)
+            }
+        }
     }
 
     /// Once more is safe when nothing was sent yet, or the method is idempotent (RFC 9110 9.2.2) and no byte of a body is
@@ -267,6 +288,7 @@ impl Outbound<'_> {
                 let detail = "the backend switched protocols unasked";
                 return answer::text(StatusCode::BAD_GATEWAY, detail, Some("reset"), record, guard);
             }
+            self.rewrite_answer(status, &mut headers);
             return Pending::new(link, active, record, &self.forward.websocket).accept(self.downstream, headers, guard);
         }
         strip_response(&mut headers);
@@ -275,6 +297,7 @@ impl Outbound<'_> {
             // of the one that is.
             headers.remove(CONTENT_LENGTH);
         }
+        self.rewrite_answer(status, &mut headers);
         if let Some(limit) = keep_alive_timeout {
             link.keep_idle(limit);
         }
@@ -310,6 +333,14 @@ fn overflow(record: Record, guard: Guard) -> Response<Body> {
     answer
 }
 
+impl Outbound<'_> {
+    fn rewrite_answer(&self, status: StatusCode, headers: &mut HeaderMap) {
+        if let Headers::Rewritten(rewritten) = self.headers {
+            rewritten.answer(status, headers);
+        }
+    }
+}
+
 /// What the client gets when every attempt failed.
 fn refuse(failure: &Failure, record: Record, guard: Guard) -> Response<Body> {
     let (status, detail) = match failure {
@@ -322,22 +353,36 @@ fn refuse(failure: &Failure, record: Record, guard: Guard) -> Response<Body> {
     answer::text(status, detail, Some(failure.reason()), record, guard)
 }
 
-/// The target for the backend: the bytes as received unless dot segments were removed or the path is overridden.
-pub(crate) fn target(
-    over: &PathOverride,
-    path: &penstock_model::uri::Normalized<'_>,
-    parts: &request::Parts,
-) -> Option<String> {
-    let own = match over {
-        PathOverride::Keep if !path.dots_removed => return None,
-        PathOverride::Keep => path.path.to_string(),
-        PathOverride::ReplacePrefix { literal, with } => {
-            let rest = path.path.get(*literal..).unwrap_or_default();
-            format!("{}/{}", with.trim_end_matches('/'), rest.strip_prefix('/').unwrap_or(rest))
+/// The target for the backend; `None`: the bytes as received, unless dot segments were removed or the path is overridden.
+pub(crate) fn target(over: &PathOverride, path: &Normalized<'_>, query: Option<&str>) -> Option<String> {
+    match over {
+        PathOverride::Keep if !path.dots_removed => None,
+        PathOverride::Keep => Some(joined(path.path.to_string(), query)),
+        PathOverride::ReplacePrefix { literal, with } => Some(joined(overridden(&path.path, *literal, with), query)),
+    }
+}
+
+/// The same for a request that was rewritten. A path that no longer is what its pattern matched has no literal prefix to
+/// replace, unless it was matched again.
+pub(crate) fn rewritten_target(over: &PathOverride, rewritten: &Rewritten<'_>) -> String {
+    let matched = rewritten.reroute || !rewritten.path_changed;
+    let path = match over {
+        PathOverride::ReplacePrefix { literal, with } if matched || *literal == 0 => {
+            overridden(&rewritten.path, *literal, with)
         }
+        _ => rewritten.path.clone(),
     };
-    Some(match parts.uri.query() {
-        Some(query) => format!("{own}?{query}"),
-        None => own,
-    })
+    joined(path, rewritten.query.as_deref())
+}
+
+fn overridden(path: &str, literal: usize, with: &str) -> String {
+    let rest = path.get(literal..).unwrap_or_default();
+    format!("{}/{}", with.trim_end_matches('/'), rest.strip_prefix('/').unwrap_or(rest))
+}
+
+fn joined(path: String, query: Option<&str>) -> String {
+    match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    }
 }

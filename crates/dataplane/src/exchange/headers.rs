@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use http::header::{
-    CONNECTION, EXPECT, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, request};
@@ -136,6 +136,18 @@ impl Kept {
         }
         if self.trusted { name.as_str() != "x-forwarded-for" } else { !is_ours(name.as_str()) }
     }
+}
+
+/// Everything that goes on to the backend, in one map: where rewrites look at it.
+pub(crate) fn outgoing(headers: &HeaderMap, kept: &Kept, added: &Added) -> HeaderMap {
+    let own = headers.iter().filter(|(name, _)| kept.keeps(name) && **name != HOST);
+    let mut all: HeaderMap = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    for (name, value) in added.iter() {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            all.append(HeaderName::from_static(name), value);
+        }
+    }
+    all
 }
 
 /// Names listed in Connection, but for those that are hop-by-hop anyway and the two that nobody may remove.

@@ -8,6 +8,7 @@ mod body;
 mod forward;
 mod headers;
 mod record;
+mod rewrite;
 mod tunnel;
 mod upload;
 mod validate;
@@ -21,15 +22,17 @@ use std::sync::Arc;
 use http::header::{CONNECTION, HeaderValue, USER_AGENT};
 use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
-use penstock_model::Action;
+use penstock_model::{Action, Forward};
 use penstock_routing::{Miss, RouteRequest};
 
 use crate::access_log::Client;
+use crate::route_state::RouteState;
 use crate::worker::Worker;
 
 pub(crate) use body::Body;
 use headers::{Added, Kept, Origin};
 use record::Record;
+use rewrite::{Facts, Rewritten};
 pub(crate) use tunnel::Pending;
 use upload::Upload;
 use validate::{Valid, validate};
@@ -144,36 +147,76 @@ async fn answer(downstream: &Rc<Downstream>, parts: &request::Parts, body: Incom
         downstream.count_refused(record.listener_name(), "no_rule");
         return answer::text(StatusCode::NOT_FOUND, "no rule takes this request", Some("no_rule"), record, guard);
     };
+    let client_address = listener.as_ref().map(|listener| &listener.listener.client_address);
+    let trusted = client_address.is_some_and(|address| address.trusts(downstream.peer.ip()));
+    let origin = Origin {
+        peer: &downstream.peer_text,
+        scheme: if downstream.tls.is_some() { "https" } else { "http" },
+        port: listener.as_ref().map_or(downstream.port, |listener| listener.listener.port),
+        trusted,
+    };
+    let Valid { host, authority, path, query } = &valid;
+    let kept = Kept::of(&parts.headers, trusted);
+    let added = Added::new(parts, &origin, &kept, authority, &request_id);
+    let (route, rewritten) = match &*route.route.action {
+        Action::Forward(Forward { rewrites: Some(set), .. }) => {
+            let facts = Facts { downstream, parts, host, authority, port: origin.port };
+            let headers = headers::outgoing(&parts.headers, &kept, &added);
+            let Ok(rewritten) = Rewritten::request(set, facts, headers, &path.path, *query) else {
+                let detail = "the path as rewritten is not valid";
+                return answer::text(StatusCode::BAD_REQUEST, detail, Some("rewrite"), record, guard);
+            };
+            match rewritten.reroute.then(|| reroute(downstream, &rewritten, &route)) {
+                None => (route, Some(Box::new(rewritten))),
+                Some(Some(other)) => (other, Some(Box::new(rewritten))),
+                Some(None) => {
+                    downstream.count_refused(record.listener_name(), "no_rule");
+                    let detail = "no path of the rule takes this request as rewritten";
+                    return answer::text(StatusCode::NOT_FOUND, detail, Some("no_rule"), record, guard);
+                }
+            }
+        }
+        _ => (route, None),
+    };
     match &*route.route.action {
         Action::Respond(status) => answer::text(*status, "as configured", None, record, guard),
         Action::Redirect(redirect) => answer::redirect(redirect, parts, valid.host, record, guard),
         Action::Forward(to) => {
-            let client_address = listener.as_ref().map(|listener| &listener.listener.client_address);
-            let trusted = client_address.is_some_and(|address| address.trusts(downstream.peer.ip()));
-            let origin = Origin {
-                peer: &downstream.peer_text,
-                scheme: if downstream.tls.is_some() { "https" } else { "http" },
-                port: listener.as_ref().map_or(downstream.port, |listener| listener.listener.port),
-                trusted,
+            let own = match &rewritten {
+                Some(rewritten) => Some(forward::rewritten_target(&to.path, rewritten)),
+                None => forward::target(&to.path, path, *query),
             };
-            let Valid { authority, path, .. } = &valid;
-            let kept = Kept::of(&parts.headers, trusted);
-            let added = Added::new(parts, &origin, &kept, authority, &request_id);
-            let rewritten = forward::target(&to.path, path, parts);
             let received = || parts.uri.path_and_query().map_or("/", |target| target.as_str());
+            let headers = match &rewritten {
+                Some(rewritten) => forward::Headers::Rewritten(rewritten),
+                None => forward::Headers::Passed { kept: &kept, added: &added },
+            };
             let out = forward::Outbound {
                 downstream,
                 route: &route,
                 forward: to,
                 parts,
-                target: rewritten.as_deref().unwrap_or_else(received).as_bytes(),
+                target: own.as_deref().unwrap_or_else(received).as_bytes(),
                 authority,
-                added: &added,
-                kept: &kept,
+                headers,
             };
             forward::forward(out, Upload::new(body), record, guard).await
         }
     }
+}
+
+/// Matches the paths of the request's rule again. Once: the rewrites were carried out and are not again.
+fn reroute(downstream: &Downstream, rewritten: &Rewritten<'_>, route: &RouteState) -> Option<Arc<RouteState>> {
+    let request = RouteRequest {
+        port: downstream.port,
+        host: rewritten.facts.host,
+        path: &rewritten.path,
+        query: rewritten.query.as_deref(),
+        method: &rewritten.facts.parts.method,
+        headers: &rewritten.headers,
+    };
+    let live = downstream.worker.live();
+    live.routes.find_of(&request, &route.route.rule).ok().map(|found| Arc::clone(found.value))
 }
 
 impl Downstream {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use http::HeaderMap;
+use penstock_model::rewrite::{Condition, HeaderChange, HeaderRewrite, RewriteRule, UrlRewrite};
 use penstock_model::{
     Action, BackendTarget, Cluster, Config, Forward, HostRewrite, Limits, Listener, OutlierDetection, PathOverride,
     Probe, Rank, Redirect, RedirectTarget, Route,
@@ -137,6 +138,7 @@ fn forwarded(forward: &Forward) -> String {
         path,
         affinity,
         max_body,
+        rewrites,
     } = forward;
     assert_eq!((per_try_timeout, max_body), (&None, &None));
     let backends: Vec<String> = backends
@@ -176,7 +178,33 @@ fn forwarded(forward: &Forward) -> String {
     if let Some(affinity) = affinity {
         let _ = write!(text, ", cookie {}", affinity.cookie);
     }
+    if let Some(set) = rewrites {
+        let rules: Vec<String> = set.rules.iter().map(rewrite).collect();
+        let _ = write!(text, ", rewrites {} [{}]", set.name, rules.join("; "));
+    }
     text
+}
+
+/// `if`s, then edits, as in a line of a program.
+fn rewrite(rule: &RewriteRule) -> String {
+    let RewriteRule { conditions, request, response, url } = rule;
+    let condition = |condition: &Condition| {
+        let Condition { variable, pattern, negate } = condition;
+        format!("if {variable:?} {}~ {} ", if *negate { "!" } else { "" }, pattern)
+    };
+    let header = |side: &str, header: &HeaderRewrite| match &header.edit {
+        HeaderChange::Set(value) => format!("{side} {} = {value}", header.name),
+        HeaderChange::Append(value) => format!("{side} {} += {value}", header.name),
+        HeaderChange::Remove => format!("{side} {} goes", header.name),
+    };
+    let mut edits: Vec<String> = request.iter().map(|edit| header("request", edit)).collect();
+    if let Some(UrlRewrite { path, query, reroute }) = url {
+        edits.extend(path.iter().map(|path| format!("path = {path}")));
+        edits.extend(query.iter().map(|query| format!("query = {query}")));
+        edits.extend(reroute.then(|| "reroute".to_owned()));
+    }
+    edits.extend(response.iter().map(|edit| header("response", edit)));
+    conditions.iter().map(condition).collect::<String>() + &edits.join(", ")
 }
 
 fn redirected(redirect: &Redirect) -> String {
