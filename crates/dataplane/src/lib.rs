@@ -6,6 +6,7 @@
 mod access_log;
 mod cluster;
 mod exchange;
+mod http2;
 mod metrics;
 mod plane;
 mod probe;

@@ -25,7 +25,7 @@ mod wait;
 pub use apiserver::ApiServer;
 pub use backend::{BEHAVIOUR_HEADER, Backend, Received};
 pub use certs::{Ca, Identity};
-pub use client::{Connection, Request, Response, TlsClient, WebSocket};
+pub use client::{Connection, Frame, Frames, Http2, Request, Response, TlsClient, WebSocket};
 pub use files::Manifests;
 pub use metrics::{Metrics, Sample};
 pub use ports::{free_port, free_ports};

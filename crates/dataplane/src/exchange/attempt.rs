@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::interim::Interim;
 use super::upload::Upload;
 use crate::timer::{self, Sleep};
 use crate::upstream::h1::{Error, ResponseEvent, ResponseHead, SendError};
@@ -57,11 +58,12 @@ pub(crate) struct Attempt<'a> {
     pub(crate) sent: bool,
     pub(crate) limit: Option<Duration>,
     timer: Option<Sleep>,
+    interim: Interim<'a>,
 }
 
 impl<'a> Attempt<'a> {
-    pub(crate) fn new(link: &'a mut Link, body: &'a mut Upload, limit: Option<Duration>) -> Self {
-        Self { link, body, sent: false, limit, timer: limit.map(timer::sleep) }
+    pub(crate) fn new(link: &'a mut Link, body: &'a mut Upload, limit: Option<Duration>, interim: Interim<'a>) -> Self {
+        Self { link, body, sent: false, limit, timer: limit.map(timer::sleep), interim }
     }
 
     /// Waits for the response head. The limit counts from the last byte of the request that moved, so that a long
@@ -84,7 +86,7 @@ impl<'a> Attempt<'a> {
         loop {
             match self.link.connection.poll_head(cx) {
                 Poll::Ready(Ok(ResponseEvent::Final(head))) => return Poll::Ready(Ok(head)),
-                Poll::Ready(Ok(ResponseEvent::Interim(_))) => {}
+                Poll::Ready(Ok(ResponseEvent::Interim(head))) => self.interim.pass(head.status, head.headers),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Backend(error))),
                 Poll::Pending => break,
             }

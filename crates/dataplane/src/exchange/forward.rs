@@ -19,7 +19,7 @@ use super::record::Record;
 use super::rewrite::Rewritten;
 use super::tunnel::Pending;
 use super::upload::Upload;
-use super::{Downstream, Guard};
+use super::{Downstream, Guard, Interim};
 use crate::cluster::{Active, Full, LiveCluster, LiveEndpoint, Place};
 use crate::plane::Failing;
 use crate::route_state::{NoEndpoint, RouteState};
@@ -37,6 +37,7 @@ pub(crate) struct Outbound<'a> {
     /// Host as received.
     pub(crate) authority: &'a [u8],
     pub(crate) headers: Headers<'a>,
+    pub(crate) interim: Interim<'a>,
 }
 
 /// Where the headers for the backend come from.
@@ -55,6 +56,9 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
         Some(length) => BodyLength::Known(length),
         None => BodyLength::Chunked,
     };
+    if !body.is_end_stream() {
+        out.interim.go_on(&out.parts.headers);
+    }
     let mut tried = Vec::new();
     let mut stale = false;
     let mut place = None;
@@ -93,7 +97,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
             if out.start(&mut link, protocol.as_ref(), length).is_err() {
                 return Err((Failure::Client, Progress::Nothing));
             }
-            let mut attempt = Attempt::new(&mut link, &mut body, out.forward.request_timeout);
+            let mut attempt = Attempt::new(&mut link, &mut body, out.forward.request_timeout, out.interim);
             match attempt.head().await {
                 Ok(head) => {
                     let sent = attempt.sent;

@@ -7,6 +7,7 @@ mod attempt;
 mod body;
 mod forward;
 mod headers;
+mod interim;
 mod record;
 mod rewrite;
 mod tunnel;
@@ -31,10 +32,11 @@ use crate::worker::Worker;
 
 pub(crate) use body::Body;
 use headers::{Added, Kept, Origin};
+pub(crate) use interim::Interim;
 use record::Record;
 use rewrite::{Facts, Rewritten};
 pub(crate) use tunnel::Pending;
-use upload::Upload;
+pub(crate) use upload::Upload;
 use validate::{Valid, validate};
 
 /// A client's connection, as its requests see it.
@@ -64,6 +66,8 @@ pub(crate) struct Tls {
     pub(crate) listener: u64,
     pub(crate) version: Option<&'static str>,
     pub(crate) cipher: Option<&'static str>,
+    /// HTTP/2 by ALPN.
+    pub(crate) http2: bool,
 }
 
 /// Held while a request is under way: by its handler, then by the body of its answer.
@@ -71,7 +75,7 @@ pub(crate) struct Tls {
 pub(crate) struct Guard(Rc<Downstream>);
 
 impl Guard {
-    fn new(downstream: &Rc<Downstream>) -> Self {
+    pub(crate) fn new(downstream: &Rc<Downstream>) -> Self {
         downstream.active.set(downstream.active.get() + 1);
         downstream.served.set(downstream.served.get().wrapping_add(1));
         Self(Rc::clone(downstream))
@@ -84,21 +88,28 @@ impl Drop for Guard {
     }
 }
 
-/// Answers a request.
+/// Answers a request of HTTP/1.
 pub(crate) async fn serve(
     downstream: Rc<Downstream>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let guard = Guard::new(&downstream);
     let (parts, body) = request.into_parts();
-    let mut response = answer(&downstream, &parts, body, guard).await;
+    let mut response = answer(&downstream, &parts, Upload::new(body), guard, Interim::default()).await;
     if downstream.last.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
 
-async fn answer(downstream: &Rc<Downstream>, parts: &request::Parts, body: Incoming, guard: Guard) -> Response<Body> {
+/// Answers a request, whatever protocol it came by.
+pub(crate) async fn answer(
+    downstream: &Rc<Downstream>,
+    parts: &request::Parts,
+    body: Upload,
+    guard: Guard,
+    interim: Interim<'_>,
+) -> Response<Body> {
     let worker = &downstream.worker;
     let request_id = worker.request_id();
     let client = worker.log.is_on().then(|| Box::new(downstream.client(parts, &request_id)));
@@ -199,8 +210,9 @@ async fn answer(downstream: &Rc<Downstream>, parts: &request::Parts, body: Incom
                 target: own.as_deref().unwrap_or_else(received).as_bytes(),
                 authority,
                 headers,
+                interim,
             };
-            forward::forward(out, Upload::new(body), record, guard).await
+            forward::forward(out, body, record, guard).await
         }
     }
 }
@@ -260,7 +272,11 @@ impl Downstream {
             host: host.unwrap_or_default(),
             path: parts.uri.path().to_owned(),
             query: parts.uri.query().map(str::to_owned),
-            protocol: if parts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            protocol: match parts.version {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2",
+                _ => "HTTP/1.1",
+            },
             user_agent: text(USER_AGENT.as_str()),
             request_id: request_id.to_owned(),
             trace_id,

@@ -1,22 +1,47 @@
 //! The body of a request on its way to a backend, counted as it passes.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::request;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+
+use crate::http2::Receive;
 
 /// A request's body and how much of it has come so far.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    body: Incoming,
+    source: Source,
     received: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Http1(Incoming),
+    Http2(Receive),
+}
+
+/// The client's side failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    #[error(transparent)]
+    Http1(#[from] hyper::Error),
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
 }
 
 impl Upload {
     pub(crate) fn new(body: Incoming) -> Self {
-        Self { body, received: 0 }
+        Self { source: Source::Http1(body), received: 0 }
+    }
+
+    /// From a stream of HTTP/2. Its length is what Content-Length says, and h2 holds it to that.
+    pub(crate) fn http2(parts: &request::Parts, stream: h2::RecvStream) -> Self {
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        Self { source: Source::Http2(Receive::new(stream, length)), received: 0 }
     }
 
     /// Bytes of it that have come, without framing.
@@ -27,10 +52,13 @@ impl Upload {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UploadError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let frame = match &mut self.source {
+            Source::Http1(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(UploadError::from)),
+            Source::Http2(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(UploadError::from)),
+        };
         if let Some(Ok(frame)) = &frame {
             self.received += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
@@ -38,10 +66,16 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.source {
+            Source::Http1(body) => body.is_end_stream(),
+            Source::Http2(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.source {
+            Source::Http1(body) => body.size_hint(),
+            Source::Http2(body) => body.size_hint(),
+        }
     }
 }

@@ -97,6 +97,12 @@ fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap, version: Version) -> Resu
         return Err(bad("there is more than one Host header"));
     }
     match (uri.authority(), host) {
+        // RFC 9113 8.3.1: a Host that names another entity than :authority makes the request malformed.
+        (Some(authority), Some(host))
+            if version == Version::HTTP_2 && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
+        {
+            Err(bad("Host and :authority differ"))
+        }
         // RFC 9112 3.2.3: the authority alone is a target for CONNECT only.
         (Some(_), _) if uri.scheme().is_none() => Err(bad("the target is neither a path nor a URL")),
         (Some(authority), _) if authority.as_str().contains('@') => Err(bad("the target has user information")),

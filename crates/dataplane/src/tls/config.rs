@@ -54,7 +54,7 @@ pub(crate) fn server_config(tls: &ListenerTls) -> Result<Arc<ServerConfig>, TlsE
         .with_cert_resolver(Arc::new(certificates));
     // Who lists suites means their order; else a client without AES in hardware has its way.
     config.ignore_client_order = listed;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

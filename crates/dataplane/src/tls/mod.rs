@@ -66,7 +66,8 @@ pub(crate) async fn handshake(
     let (_, connection) = stream.get_ref();
     let version = connection.protocol_version().and_then(|version| version.as_str());
     let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-    let agreed = Tls { listener, version, cipher };
+    let http2 = connection.alpn_protocol() == Some(b"h2");
+    let agreed = Tls { listener, version, cipher, http2 };
     Ok((stream, agreed))
 }
 

@@ -2,9 +2,11 @@
 //! the plane publishes behind one pointer.
 
 mod accept;
+mod http2;
 mod io;
 mod ports;
 mod serve;
+mod sniff;
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;

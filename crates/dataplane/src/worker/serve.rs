@@ -23,7 +23,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::accept::Counted;
 use super::io::{Flow, Io};
-use super::{Port, Worker};
+use super::sniff::First;
+use super::{Port, Worker, http2, sniff};
 use crate::exchange::{Downstream, Tls, serve};
 use crate::timer::{self, Sleep};
 use crate::tls;
@@ -33,11 +34,11 @@ const PARK_AFTER: Duration = Duration::from_millis(200);
 /// A parked connection without a new request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The same once the port closes.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// From the first byte of a head to its last.
-const REQUEST_HEAD: Duration = Duration::from_secs(60);
+pub(super) const REQUEST_HEAD: Duration = Duration::from_secs(60);
 /// A client that does not take what it is sent.
-const STALLED_WRITE: Duration = Duration::from_secs(60);
+pub(super) const STALLED_WRITE: Duration = Duration::from_secs(60);
 /// hyper's buffer: room for a head of 32 KiB and some more, so that it is we who refuse it.
 const MAX_BUFFER: usize = 96 * 1024;
 
@@ -74,7 +75,12 @@ pub(super) async fn tls(worker: Rc<Worker>, port: Rc<Port>, stream: TcpStream, p
     match timer::timeout(tls::HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok((stream, agreed))) => {
             // In a task of its own: that of the handshake is much larger.
-            tokio::task::spawn_local(connection(Rc::clone(&worker), port, stream, peer, Some(agreed), counted));
+            if agreed.http2 {
+                let downstream = Downstream::new(&worker, port.number, peer, Some(agreed));
+                tokio::task::spawn_local(http2::connection(downstream, port, stream, Bytes::new(), counted));
+            } else {
+                tokio::task::spawn_local(connection(Rc::clone(&worker), port, stream, peer, Some(agreed), counted));
+            }
         }
         Ok(Err(tls::HandshakeError::NotTls(mut stream))) => {
             refuse("plain_http");
@@ -111,12 +117,27 @@ pub(super) async fn connection<S: Parked>(
     let downstream = Downstream::new(&worker, port.number, peer, tls);
     let mut clock = timer::sleep(KEEP_ALIVE);
     let (mut stream, mut early) = (stream, Bytes::new());
+    // Without ALPN the first bytes say which protocol it is (RFC 9113 3.3).
+    let mut sniffed = downstream.tls.is_some();
     loop {
         if early.is_empty() {
             clock.reset(if downstream.last.get() { LINGER } else { KEEP_ALIVE });
             if !readable(&stream, &downstream, &port, &mut clock).await {
                 let _ = stream.shutdown().await;
                 return;
+            }
+            if !std::mem::replace(&mut sniffed, true) {
+                let first = timer::timeout(REQUEST_HEAD, Box::pin(sniff::first_bytes(&mut stream))).await;
+                match first {
+                    Ok(Some(First::Http1(bytes))) => early = bytes,
+                    Ok(Some(First::Http2(bytes))) => {
+                        // In a task of its own: this one is as large as HTTP/1 needs it.
+                        tokio::task::spawn_local(http2::connection(downstream, port, stream, bytes, counted));
+                        return;
+                    }
+                    Ok(None) => return,
+                    Err(timer::Elapsed) => return downstream.count_refused("none", "timeout"),
+                }
             }
         }
         // Boxed: only a connection that works needs that much room.

@@ -75,10 +75,40 @@ impl Request {
         &self.method
     }
 
+    /// The target.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Its headers, without those of the framing.
+    #[must_use]
+    pub fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
     /// The first header of this name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
+    }
+
+    /// The body without its framing.
+    #[must_use]
+    pub fn body_content(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Whether the body's length is not announced.
+    #[must_use]
+    pub fn is_chunked(&self) -> bool {
+        self.chunked
+    }
+
+    /// What follows the body.
+    #[must_use]
+    pub fn sent_trailers(&self) -> &[(String, String)] {
+        &self.trailers
     }
 
     /// The head as bytes, up to and with the empty line.

@@ -1,10 +1,12 @@
 //! Clients for tests, close to the wire: an HTTP/1.1 connection that can also send and read raw bytes, over TCP or TLS,
-//! and a WebSocket client that shows the answer of a refused handshake.
+//! a WebSocket client that shows the answer of a refused handshake, and HTTP/2 as a client and as bare frames.
 //!
-//! Written by hand rather than on an HTTP library, so that a test can send what no library would, and sees every
+//! HTTP/1.1 is written by hand rather than on an HTTP library, so that a test can send what no library would, and sees every
 //! byte that came: header order, interim answers, trailers, whether the connection was closed.
 
 mod connection;
+pub mod frames;
+mod http2;
 mod message;
 mod tls;
 mod websocket;
@@ -15,6 +17,8 @@ use anyhow::Result;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use connection::Connection;
+pub use frames::{Frame, Frames};
+pub use http2::{Http2, Stream};
 pub use message::{Head, Request, Response};
 pub use tls::TlsClient;
 pub use websocket::{Handshake, WebSocket};

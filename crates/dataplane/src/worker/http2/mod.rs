@@ -1,0 +1,217 @@
+//! Clients that speak HTTP/2 (RFC 9113): their connections, and in [`stream`] their requests.
+//!
+//! A connection is one task that reads and writes frames; each request is another, in which everything happens as for a
+//! request of HTTP/1. Between two requests a connection is not parked: h2 keeps its tables and 20 KB or so, for a client that
+//! would need several connections of HTTP/1.
+
+mod date;
+mod stream;
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Port;
+use super::accept::Counted;
+use super::io::{Flow, Io};
+use super::serve::{LINGER, REQUEST_HEAD, STALLED_WRITE};
+use crate::exchange::{Downstream, Guard};
+use crate::timer::{self, Sleep, Span, Tick};
+
+/// A connection without a request.
+const IDLE: Duration = Duration::from_secs(180);
+/// Requests at the same time.
+const STREAMS: u32 = 100;
+/// What a client may send ahead on one stream.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same for all of them: streams that nobody reads never take the window of one that somebody does. The most memory that
+/// the bodies of one connection hold.
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+/// What waits for the client on one stream.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Room for a head of 32 KiB and some more, so that it is we who refuse it.
+const HEADER_LIST: u32 = 96 * 1024;
+
+/// What the streams of a connection share with it.
+#[derive(Debug)]
+struct Session {
+    downstream: Rc<Downstream>,
+    /// When something last moved on a stream.
+    moved: std::cell::Cell<Tick>,
+}
+
+impl Session {
+    /// Something moved.
+    fn touch(&self) {
+        self.moved.set(timer::now());
+    }
+}
+
+/// Serves a connection. `early` is what was read of it already.
+pub(super) async fn connection<S>(
+    downstream: Rc<Downstream>,
+    port: Rc<Port>,
+    stream: S,
+    early: Bytes,
+    _counted: Counted,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let flow = Rc::new(Flow::default());
+    let io = Io::new(stream, early, Rc::clone(&flow));
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_header_list_size(HEADER_LIST);
+    let connection = match timer::timeout(REQUEST_HEAD, pin!(builder.handshake(io))).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return failed(&downstream, &error),
+        Err(timer::Elapsed) => return downstream.count_refused("none", "timeout"),
+    };
+    let session = Rc::new(Session { downstream, moved: std::cell::Cell::new(timer::now()) });
+    let worker = Rc::clone(&session.downstream.worker);
+    let clock = timer::sleep_until(Tick::NEVER);
+    let mut driver = Driver { connection, session, flow, clock, blocked: Tick::NEVER, state: State::Open };
+    let mut closed = pin!(port.closed());
+    poll_fn(|cx| driver.poll(cx, closed.as_mut())).await;
+    worker.collect_later();
+}
+
+/// A connection at work.
+struct Driver<S> {
+    connection: Connection<Io<S>, Bytes>,
+    session: Rc<Session>,
+    flow: Rc<Flow>,
+    clock: Sleep,
+    /// Since when the client takes nothing.
+    blocked: Tick,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The port closes: no new requests beyond those on their way.
+    Draining,
+    /// GOAWAY is going out, whatever is under way.
+    Ending,
+}
+
+impl<S> Driver<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    fn poll<C: Future<Output = ()>>(&mut self, cx: &mut Context<'_>, mut closed: Pin<&mut C>) -> Poll<()> {
+        loop {
+            if self.poll_streams(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if self.state == State::Open && closed.as_mut().poll(cx).is_ready() {
+                self.state = State::Draining;
+                self.session.downstream.last.set(true);
+                self.session.touch();
+                // GOAWAY, and another one when the client has seen it (RFC 9113 6.8).
+                self.connection.graceful_shutdown();
+                continue;
+            }
+            match self.poll_clock(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Reads and writes frames, and begins requests; ready when the connection is over.
+    fn poll_streams(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    let guard = Guard::new(&self.session.downstream);
+                    self.session.touch();
+                    tokio::task::spawn_local(stream::serve(Rc::clone(&self.session), guard, request, respond));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    failed(&self.session.downstream, &error);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Ready when time is over: with `true` the connection is to be polled once more, for it has something to say.
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match (self.flow.is_blocked(), self.blocked) {
+            (true, Tick::NEVER) => self.blocked = timer::now(),
+            (false, _) => self.blocked = Tick::NEVER,
+            _ => {}
+        }
+        loop {
+            let due = self.due();
+            if self.clock.due() > due {
+                self.clock.reset_at(due);
+            }
+            std::task::ready!(Pin::new(&mut self.clock).poll(cx));
+            // What moved meanwhile has put it off.
+            let (now, due) = (timer::real_now(), self.due());
+            if now < due {
+                self.clock.reset_at(due);
+                continue;
+            }
+            self.clock.reset_at(Tick::NEVER);
+            return Poll::Ready(self.time_is_over());
+        }
+    }
+
+    /// When patience ends. A request under way has timers of its own: then it is only looked again.
+    fn due(&self) -> Tick {
+        let blocked = self.blocked.after(const { Span::at_least(STALLED_WRITE) });
+        let moved = self.session.moved.get();
+        let soon = match self.state {
+            State::Open => false,
+            State::Draining => self.session.downstream.active.get() == 0,
+            State::Ending => true,
+        };
+        blocked.min(moved.after(if soon { const { Span::at_least(LINGER) } } else { const { Span::at_least(IDLE) } }))
+    }
+
+    /// Whether there is something to be said to the client.
+    fn time_is_over(&mut self) -> bool {
+        if self.blocked != Tick::NEVER {
+            self.session.downstream.count_refused("none", "slow_reader");
+            return false;
+        }
+        if self.state == State::Ending {
+            return false;
+        }
+        self.session.touch();
+        if self.session.downstream.active.get() == 0 {
+            if self.connection.has_streams() {
+                // Answers that it asked for and never let in.
+                self.session.downstream.count_refused("none", "slow_reader");
+            }
+            self.state = State::Ending;
+            self.connection.abrupt_shutdown(h2::Reason::NO_ERROR);
+        }
+        true
+    }
+}
+
+/// A connection that ended badly: a breach of the protocol is counted, a client that went away is not.
+fn failed(downstream: &Downstream, error: &h2::Error) {
+    if error.is_library() {
+        downstream.count_refused("none", "bad_request");
+    }
+    tracing::debug!(peer = %downstream.peer, %error, "HTTP/2 connection ended");
+}
