@@ -34,6 +34,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         args.proxy_protocol == ProxyProtocolMode::Off,
         "--proxy-protocol is not supported yet, and without it every client would be refused or misjudged: set it to off"
     );
+    limits::ordinary_pages().unwrap_or_else(|error| tracing::debug!(%error, "huge pages stay on"));
     let plan = args.drain_plan()?;
     let stop = signals::install()?;
     let open_files = limits::raise_open_files().unwrap_or_else(|error| {
@@ -67,6 +68,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let inputs = Inputs { config: outputs.config, endpoints: outputs.endpoints };
     let plane = Arc::new(DataPlane::start(&options, &registry, inputs)?);
     status.connect(Arc::clone(&plane), outputs.state.clone());
+    let settling = tokio::spawn(allocator::settle(outputs.state.clone()));
     let reporting = tokio::spawn(report::report(registry, outputs.state));
     let observing = tokio::spawn(observe(plane.observed(), observed_sender, readiness.clone()));
 
@@ -80,6 +82,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         Exit::Drained => tracing::info!("drained"),
         Exit::Deadline | Exit::Forced => tracing::warn!(connections = left, "stopped with connections open"),
     }
+    settling.abort();
     reporting.abort();
     observing.abort();
     draining.abort();
