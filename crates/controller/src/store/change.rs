@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use penstock_api::k8s::{ConfigMap, EndpointSlice, Namespace, Pod, ReferenceGrant, ResourceExt, Secret, Service};
+use penstock_api::k8s::{
+    ConfigMap, EndpointSlice, Namespace, ObjectMeta, Pod, ReferenceGrant, Resource, ResourceExt, Secret, Service,
+};
 use penstock_api::{ApplicationGateway, RoutingRule};
 use penstock_model::{GatewayId, ObjectRef, Problem};
 use penstock_translate::Key;
@@ -44,7 +46,7 @@ pub struct Id {
 }
 
 /// An object of one of the kinds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Object {
     /// A gateway.
     Gateway(Arc<ApplicationGateway>),
@@ -158,6 +160,27 @@ impl Object {
             Self::Pod { service, .. } => Id { kind: Kind::Pod, key: service.clone() },
             Self::Namespace(o) => Id { kind: Kind::Namespace, key: key(o.as_ref()) },
             Self::Grant(o) => Id { kind: Kind::Grant, key: key(o.as_ref()) },
+        }
+    }
+}
+
+impl Object {
+    /// What its [`Id`] says, without making one.
+    pub fn names(&self) -> (Kind, &str, &str) {
+        fn of<K: Resource>(kind: Kind, object: &K) -> (Kind, &str, &str) {
+            let ObjectMeta { namespace, name, .. } = object.meta();
+            (kind, namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default())
+        }
+        match self {
+            Self::Gateway(o) => of(Kind::Gateway, &**o),
+            Self::Rule(o) => of(Kind::Rule, &**o),
+            Self::Service(o) => of(Kind::Service, &**o),
+            Self::EndpointSlice(o) => of(Kind::EndpointSlice, &**o),
+            Self::Secret(o) => of(Kind::Secret, &**o),
+            Self::ConfigMap(o) => of(Kind::ConfigMap, &**o),
+            Self::Pod { service, .. } => (Kind::Pod, &service.namespace, &service.name),
+            Self::Namespace(o) => of(Kind::Namespace, &**o),
+            Self::Grant(o) => of(Kind::Grant, &**o),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Files to objects: what each file says now, what it said last, and which file an object belongs to.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -81,54 +81,34 @@ pub fn load_folder(paths: &[PathBuf]) -> Result<Loaded, LoadError> {
 /// The files of a folder and what each said last.
 pub(super) struct Files {
     decoder: Decoder,
-    files: BTreeMap<PathBuf, File>,
+    pub(super) files: BTreeMap<PathBuf, File>,
 }
 
 /// What a file says.
 #[derive(Default)]
-struct File {
-    stamp: Option<Stamp>,
-    objects: Vec<Entry>,
-    problems: Vec<FileProblem>,
+pub(super) struct File {
+    pub(super) stamp: Option<Stamp>,
+    pub(super) objects: Vec<Entry>,
+    pub(super) problems: Vec<FileProblem>,
     skipped: usize,
 }
 
 /// An object of a file.
 #[derive(Clone)]
-struct Entry {
-    object: Object,
-    line: usize,
-    /// As written: the same text keeps the same object.
-    raw: Value,
+pub(super) struct Entry {
+    pub(super) object: Object,
+    pub(super) line: usize,
 }
+
+/// The entries of a file by what names an object: its kind, namespace and name.
+type Last<'f> = HashMap<(Kind, &'f str, &'f str), &'f Entry>;
 
 impl Files {
     pub(super) fn new() -> Result<Self, CheckerError> {
         Ok(Self { decoder: Decoder::new()?, files: BTreeMap::new() })
     }
 
-    /// Reads what is different in a folder; `None`: nothing is, and all of it was not asked for.
-    pub(super) fn refresh(&mut self, folder: &Path, all: bool) -> io::Result<Option<Loaded>> {
-        let found = manifests(folder)?;
-        let files = self.files.len();
-        self.files.retain(|path, _| found.contains_key(path));
-        let mut changed = all || files != self.files.len();
-        for (path, stamp) in found {
-            if self.files.get(&path).and_then(|file| file.stamp.as_ref()) == Some(&stamp) {
-                continue;
-            }
-            changed = true;
-            match fs::read(&path) {
-                Ok(bytes) => self.read_bytes(&path, Some(stamp), bytes),
-                // Gone since it was listed: its event is on the way.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => self.keep_last(&path, 1, format!("cannot be read: {error}"), None),
-            }
-        }
-        Ok(changed.then(|| self.loaded()))
-    }
-
-    fn read_bytes(&mut self, path: &Path, stamp: Option<Stamp>, bytes: Vec<u8>) {
+    pub(super) fn read_bytes(&mut self, path: &Path, stamp: Option<Stamp>, bytes: Vec<u8>) {
         match String::from_utf8(bytes) {
             Ok(text) => self.read(path, stamp, &text),
             Err(error) => {
@@ -148,12 +128,15 @@ impl Files {
         match documents {
             Ok(documents) => {
                 let last = self.files.remove(path).unwrap_or_default();
+                let last: Last<'_> = last.objects.iter().rev().map(|entry| (entry.object.names(), entry)).collect();
                 let mut file = File { stamp, ..File::default() };
                 for document in documents {
                     for value in items(document.value) {
                         self.take(&mut file, &last, &Place { path: path.to_owned(), line: document.line }, value);
                     }
                 }
+                // Of thousands of objects it would keep as much again as they need.
+                file.objects.shrink_to_fit();
                 self.files.insert(path.to_owned(), file);
             }
             Err((line, message)) => self.keep_last(path, line, message, stamp),
@@ -161,18 +144,18 @@ impl Files {
     }
 
     /// Takes an object of a file.
-    fn take(&self, file: &mut File, last: &File, place: &Place, raw: Value) {
-        let problems = match self.decoder.decode(raw.clone()) {
+    fn take(&self, file: &mut File, last: &Last<'_>, place: &Place, raw: Value) {
+        let problems = match self.decoder.decode(raw) {
             Decoded::Object(object, problems) => {
-                let id = object.id();
-                let same = last.objects.iter().find(|entry| entry.raw == raw && entry.object.id() == id);
-                let object = same.map_or(object, |entry| entry.object.clone());
-                file.objects.push(Entry { object, line: place.line, raw });
+                // What says the same stays the same object.
+                let same = last.get(&object.names()).filter(|entry| entry.object == object);
+                let object = same.map(|entry| entry.object.clone()).unwrap_or(object);
+                file.objects.push(Entry { object, line: place.line });
                 problems
             }
             Decoded::Refused(id, problems) => {
-                let good = last.objects.iter().filter(|entry| entry.object.id() == id);
-                file.objects.extend(good.take(1).cloned());
+                let good = last.get(&(id.kind, &*id.key.namespace, &*id.key.name));
+                file.objects.extend(good.map(|&entry| entry.clone()));
                 problems
             }
             Decoded::Other => {
@@ -185,7 +168,7 @@ impl Files {
     }
 
     /// A file that does not parse: its last good objects stay.
-    fn keep_last(&mut self, path: &Path, line: usize, message: String, stamp: Option<Stamp>) {
+    pub(super) fn keep_last(&mut self, path: &Path, line: usize, message: String, stamp: Option<Stamp>) {
         let place = Place { path: path.to_owned(), line };
         let file = self.files.entry(path.to_owned()).or_default();
         file.stamp = stamp;
@@ -193,7 +176,7 @@ impl Files {
     }
 
     /// All files together: the first path keeps an object.
-    fn loaded(&self) -> Loaded {
+    pub(super) fn loaded(&self) -> Loaded {
         let mut loaded = Loaded::default();
         let mut objects = BTreeMap::new();
         for (path, file) in &self.files {
@@ -208,8 +191,7 @@ impl Files {
                         objects.insert(id, entry.object.clone());
                     }
                     MapEntry::Occupied(taken) => {
-                        let message = format!("the same object is already in {}; remove one of them", taken.get());
-                        loaded.problems.push(FileProblem { place, problem: problem(&id, message) });
+                        loaded.problems.push(twice(&id, place, taken.get()));
                     }
                 }
             }
@@ -219,6 +201,12 @@ impl Files {
         loaded.objects.extend(pods::of_services(&loaded.objects, &pods));
         loaded
     }
+}
+
+/// An object that another file has, too.
+pub(super) fn twice(id: &Id, place: Place, first: &Place) -> FileProblem {
+    let message = format!("the same object is already in {first}; remove one of them");
+    FileProblem { place, problem: problem(id, message) }
 }
 
 fn file_problem(path: &Path, message: String) -> Problem {

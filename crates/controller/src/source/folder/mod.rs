@@ -7,6 +7,7 @@ mod decode;
 mod files;
 mod load;
 mod pods;
+mod refresh;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -15,8 +15,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::file_ref;
-use super::load::{Files, Loaded};
-use crate::store::{Change, Kind, Object, Scope};
+use super::load::Files;
+use super::refresh::Folder;
+use crate::store::{Change, Kind};
 
 /// Every kind comes from the folder.
 pub(crate) const KINDS: [Kind; 9] = [
@@ -35,6 +36,8 @@ pub(crate) const KINDS: [Kind; 9] = [
 const QUIET: Duration = Duration::from_millis(20);
 /// After the end of a write, a rename or a removal a file is whole; others may follow at once.
 const WHOLE: Duration = Duration::from_millis(2);
+/// So long after the last look an event is alone.
+const LONE: Duration = Duration::from_millis(100);
 /// A folder that never settles is read all the same.
 const LONGEST: Duration = Duration::from_millis(500);
 /// Events can be lost, and some file systems have none.
@@ -42,9 +45,10 @@ const RESCAN: Duration = Duration::from_secs(5);
 
 /// Keeps the store up to date until it is gone.
 pub(crate) async fn watch(folder: PathBuf, changes: mpsc::UnboundedSender<Vec<Change>>) -> Result<(), CheckerError> {
-    let mut files = Files::new()?;
+    let mut files = Folder::new(Files::new()?);
     let events = Arc::new(Events::default());
     let mut watcher = None;
+    let mut looked = Instant::now();
     // The first time, and after a failure, everything is said.
     let mut all = true;
     while !changes.is_closed() {
@@ -61,15 +65,16 @@ pub(crate) async fn watch(folder: PathBuf, changes: mpsc::UnboundedSender<Vec<Ch
         files = back;
         all = loaded.is_err();
         match loaded {
-            Ok(Some(loaded)) => drop(changes.send(batch(loaded))),
-            Ok(None) => {}
+            Ok(different) if different.is_empty() => {}
+            Ok(different) => drop(changes.send(different)),
             Err(error) => {
                 let message = format!("cannot be read: {error}; what it said last stays in force");
                 tracing::debug!(folder = %folder.display(), "{message}");
                 drop(changes.send(vec![Change::Problems(vec![folder_problem(&folder, message)])]));
             }
         }
-        settle(&events).await;
+        settle(&events, looked).await;
+        looked = Instant::now();
     }
     Ok(())
 }
@@ -102,29 +107,18 @@ impl Events {
     }
 }
 
-/// Waits for an event and for the quiet after it, or for the next slow look.
-async fn settle(events: &Events) {
+/// Waits for an event and for the quiet after it, or for the next slow look. A lone event that leaves every file whole is
+/// not waited for.
+async fn settle(events: &Events, looked: Instant) {
     if timeout(RESCAN, events.any.notified()).await.is_ok() {
+        if events.whole.load(Ordering::Relaxed) && looked.elapsed() > LONE {
+            return;
+        }
         let end = Instant::now() + LONGEST;
         while timeout_at(end.min(Instant::now() + events.quiet()), events.any.notified()).await.is_ok()
             && Instant::now() < end
         {}
     }
-}
-
-fn batch(loaded: Loaded) -> Vec<Change> {
-    let mut lists: Vec<Vec<Object>> = KINDS.iter().map(|_| Vec::new()).collect();
-    for object in loaded.objects {
-        let kind = object.id().kind;
-        if let Some(list) = KINDS.iter().position(|other| *other == kind).and_then(|at| lists.get_mut(at)) {
-            list.push(object);
-        }
-    }
-    let replace =
-        |(kind, objects)| Change::Replace { scope: Scope { kind, namespace: None }, objects, broken: Vec::new() };
-    let mut changes: Vec<_> = KINDS.into_iter().zip(lists).map(replace).collect();
-    changes.push(Change::Problems(loaded.problems.into_iter().map(super::FileProblem::into_problem).collect()));
-    changes
 }
 
 fn folder_problem(folder: &Path, message: String) -> Problem {
