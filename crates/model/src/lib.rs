@@ -21,6 +21,7 @@ pub mod problem;
 pub mod rank;
 pub mod rewrite;
 pub mod route;
+pub mod shared;
 pub mod uri;
 
 pub use action::{
@@ -31,7 +32,7 @@ pub use cluster::{
     Balancing, Cluster, ClusterId, Draining, Endpoint, EndpointSet, EndpointSource, Limits, OutlierDetection, Protocol,
     UpstreamTls,
 };
-pub use config::Config;
+pub use config::{ClusterChange, Config};
 pub use filter::{Filter, HeaderEdit};
 pub use host::{Host, HostPattern};
 pub use ids::{GatewayId, ListenerId, Name, RuleId};
@@ -43,3 +44,4 @@ pub use problem::{ObjectRef, Problem};
 pub use rank::Rank;
 pub use rewrite::RewriteSet;
 pub use route::{HeaderMatch, Route, ValueMatch};
+pub use shared::Shared;

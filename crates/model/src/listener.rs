@@ -8,9 +8,10 @@ use ipnet::IpNet;
 use crate::host::HostPattern;
 use crate::ids::ListenerId;
 use crate::route::Route;
+use crate::shared::same;
 
 /// What is accepted on a port, and what becomes of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// Whose it is.
     pub id: ListenerId,
@@ -26,6 +27,24 @@ pub struct Listener {
     pub routes: Vec<Arc<Route>>,
     /// Whom to believe about the client's address.
     pub client_address: ClientAddress,
+}
+
+/// Routes that did not change are shared: their pointers are compared first.
+impl PartialEq for Listener {
+    fn eq(&self, other: &Self) -> bool {
+        self.same_head(other)
+            && self.routes.len() == other.routes.len()
+            && self.routes.iter().zip(&other.routes).all(|(a, b)| same(a, b))
+    }
+}
+
+impl Listener {
+    /// Whether everything but the routes is equal.
+    pub fn same_head(&self, other: &Self) -> bool {
+        let Self { id, port, bind_port, tls, hosts, routes: _, client_address } = self;
+        (id, port, bind_port, tls, hosts, client_address)
+            == (&other.id, &other.port, &other.bind_port, &other.tls, &other.hosts, &other.client_address)
+    }
 }
 
 /// TLS of a listener.

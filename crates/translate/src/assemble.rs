@@ -225,14 +225,8 @@ fn with_routes(head: Listener, routes: Option<Vec<Arc<Route>>>, before: Option<A
     let same = |routes: &[Arc<Route>]| {
         routes.len() == before.routes.len() && routes.iter().zip(&before.routes).all(|(a, b)| Arc::ptr_eq(a, b))
     };
-    if routes.as_deref().is_none_or(same) && same_head(&head, &before) {
+    if routes.as_deref().is_none_or(same) && head.same_head(&before) {
         return before;
     }
     Arc::new(Listener { routes: routes.unwrap_or_else(|| before.routes.clone()), ..head })
-}
-
-fn same_head(a: &Listener, b: &Listener) -> bool {
-    let Listener { id, port, bind_port, tls, hosts, routes: _, client_address } = a;
-    (id, port, bind_port, tls, hosts, client_address)
-        == (&b.id, &b.port, &b.bind_port, &b.tls, &b.hosts, &b.client_address)
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_api::{ApplicationGatewayStatus, RoutingRuleStatus};
-use penstock_model::{ClusterId, Config, Problem};
+use penstock_model::{ClusterId, Config, Problem, Shared};
+use penstock_model::shared::same;
 
 use crate::snapshot::Key;
 
 /// Configuration, statuses and what else is needed.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// For the data plane.
     pub config: Arc<Config>,
@@ -17,13 +18,26 @@ pub struct Outcome {
     /// job, as are addresses, Programmed, `backends` and `summary.healthy`, which only the process knows.
     pub gateways: BTreeMap<Key, GatewayStatus>,
     /// Of each rule whose gateway is ours, or is nowhere. What did not change is the same pointer as before.
-    pub rules: BTreeMap<Key, Arc<RuleStatus>>,
+    pub rules: Shared<BTreeMap<Key, Arc<RuleStatus>>>,
     /// Everything that was refused, or will break if nobody acts, sorted.
     pub problems: Vec<Problem>,
     /// Objects that should be in the next snapshot.
     pub wants: Wants,
     /// When the same objects have another outcome, because a certificate comes of age: seconds since 1970.
     pub again_at: Option<i64>,
+}
+
+/// Statuses that did not change are shared: their pointers are compared first.
+impl PartialEq for Outcome {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { config, gateways, rules, problems, wants, again_at } = self;
+        same(config, &other.config)
+            && (gateways, problems, wants, again_at)
+                == (&other.gateways, &other.problems, &other.wants, &other.again_at)
+            && rules.len() == other.rules.len()
+            && (Shared::ptr_eq(rules, &other.rules)
+                || rules.iter().zip(other.rules.iter()).all(|(a, b)| a.0 == b.0 && same(a.1, b.1)))
+    }
 }
 
 /// Status of a gateway, and what the writer needs to complete it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use penstock_api::k8s::{ConfigMap, EndpointSlice, Namespace, Pod, ReferenceGrant, Secret, Service};
 use penstock_api::{ApplicationGateway, RoutingRule};
-use penstock_model::{ClientAddress, GatewayId};
+use penstock_model::{ClientAddress, GatewayId, Shared};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,27 +29,27 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// Every object at one moment. Cloning clones pointers.
+/// Every object at one moment. Cloning clones a pointer for each kind.
 #[derive(Clone, Default)]
 pub struct Snapshot {
     /// Gateways of any class; those of others are skipped.
-    pub gateways: BTreeMap<Key, Arc<ApplicationGateway>>,
+    pub gateways: Shared<BTreeMap<Key, Arc<ApplicationGateway>>>,
     /// Rules, also those of gateways that are not ours.
-    pub rules: BTreeMap<Key, Arc<RoutingRule>>,
+    pub rules: Shared<BTreeMap<Key, Arc<RoutingRule>>>,
     /// Services.
-    pub services: BTreeMap<Key, Arc<Service>>,
+    pub services: Shared<BTreeMap<Key, Arc<Service>>>,
     /// EndpointSlices by the Service they belong to (label `kubernetes.io/service-name`).
-    pub endpoint_slices: BTreeMap<Key, Vec<Arc<EndpointSlice>>>,
+    pub endpoint_slices: Shared<BTreeMap<Key, Vec<Arc<EndpointSlice>>>>,
     /// Secrets of type kubernetes.io/tls.
-    pub secrets: BTreeMap<Key, Arc<Secret>>,
+    pub secrets: Shared<BTreeMap<Key, Arc<Secret>>>,
     /// ConfigMaps that something refers to.
-    pub config_maps: BTreeMap<Key, Arc<ConfigMap>>,
+    pub config_maps: Shared<BTreeMap<Key, Arc<ConfigMap>>>,
     /// One ready Pod of each Service whose readinessProbe is wanted, by the key of the Service.
-    pub pods: BTreeMap<Key, Arc<Pod>>,
+    pub pods: Shared<BTreeMap<Key, Arc<Pod>>>,
     /// Namespaces, for their labels.
-    pub namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
+    pub namespaces: Shared<BTreeMap<Arc<str>, Arc<Namespace>>>,
     /// ReferenceGrants; `None` where that API is not installed or not allowed.
-    pub grants: Option<BTreeMap<Key, Arc<ReferenceGrant>>>,
+    pub grants: Option<Shared<BTreeMap<Key, Arc<ReferenceGrant>>>>,
     /// Seconds since 1970, to tell certificates that have expired; 0: not asked.
     pub now: i64,
     /// The local port of each gateway's listener port, where gateways have Services of their own.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_api::reasons::RuleReason;
-use penstock_model::{Cluster, ClusterId, Config, Listener, Name, ObjectRef, Problem, Route};
+use penstock_model::{Cluster, ClusterId, Config, Listener, Name, ObjectRef, Problem, Route, Shared};
 
 use crate::assemble::Assembly;
 use crate::finding::Finding;
@@ -31,7 +31,7 @@ pub struct Translator {
     certificates: Certificates,
     /// What the last outcome had, so that the next begins with a copy: building thousands of entries anew costs more.
     config: Arc<Config>,
-    statuses: BTreeMap<Key, Arc<RuleStatus>>,
+    statuses: Shared<BTreeMap<Key, Arc<RuleStatus>>>,
     wanted_pods: Arc<BTreeSet<Key>>,
     /// Rules that have problems.
     troubled: BTreeSet<Key>,

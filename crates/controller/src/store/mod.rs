@@ -75,7 +75,8 @@ pub(crate) struct Store<F> {
 /// Where the translation is.
 enum Stage<F> {
     Idle(F),
-    Running(JoinHandle<(F, Outcome)>),
+    /// And the publisher's moment of what is translated.
+    Running(JoinHandle<(F, Outcome)>, u64),
     /// Only between two steps.
     Moving,
 }
@@ -83,6 +84,7 @@ enum Stage<F> {
 /// A translation that waits for its references.
 struct Held {
     outcome: Outcome,
+    moment: u64,
     until: Option<Instant>,
 }
 
@@ -128,9 +130,9 @@ impl<F: Frontend> Store<F> {
                     Some(batch) => self.take(batch),
                     None => return,
                 },
-                (frontend, outcome) = finished(&mut self.stage) => {
+                (frontend, outcome, moment) = finished(&mut self.stage) => {
                     self.stage = Stage::Idle(frontend);
-                    self.consider(outcome);
+                    self.consider(outcome, moment);
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.act(),
             }
@@ -167,7 +169,7 @@ impl<F: Frontend> Store<F> {
         if self.held.as_ref().and_then(|held| held.until).is_some_and(|until| until <= now)
             && let Some(held) = self.held.take()
         {
-            self.publish(held.outcome);
+            self.publish(held.outcome, held.moment);
         }
         let due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         if (due(self.routes.due()) || due(self.statuses.due()) || due(self.again)) && self.complete() {
@@ -180,14 +182,15 @@ impl<F: Frontend> Store<F> {
                     self.gateways.send_if_modified(|known| {
                         let differ = !known.as_ref().is_some_and(|known| same_gateways(known, &snapshot.gateways));
                         if differ {
-                            *known = Some(Arc::new(snapshot.gateways.clone()));
+                            *known = Some(Arc::new((*snapshot.gateways).clone()));
                         }
                         differ
                     });
-                    Stage::Running(tokio::task::spawn_blocking(move || {
+                    let translation = tokio::task::spawn_blocking(move || {
                         let outcome = frontend.translate(&snapshot);
                         (frontend, outcome)
-                    }))
+                    });
+                    Stage::Running(translation, self.publisher.moment())
                 }
                 running => running,
             };
@@ -201,7 +204,7 @@ impl<F: Frontend> Store<F> {
     }
 
     /// Publishes a translation, or holds it until its references were looked up.
-    fn consider(&mut self, outcome: Outcome) {
+    fn consider(&mut self, outcome: Outcome, moment: u64) {
         self.again = outcome.again_at.map(|at| {
             let wait = Duration::from_secs(u64::try_from(at - Timestamp::now().as_second()).unwrap_or(0));
             Instant::now() + wait.min(CLOCK)
@@ -219,17 +222,17 @@ impl<F: Frontend> Store<F> {
                     Some(held) => held.until,
                     None => self.published.then(|| Instant::now() + HOLD),
                 };
-                self.held = Some(Held { outcome, until });
+                self.held = Some(Held { outcome, moment, until });
                 return;
             }
         }
         self.held = None;
-        self.publish(outcome);
+        self.publish(outcome, moment);
     }
 
-    fn publish(&mut self, outcome: Outcome) {
+    fn publish(&mut self, outcome: Outcome, moment: u64) {
         self.published = true;
-        self.publisher.publish(outcome, &self.objects.snapshot, self.objects.problems());
+        self.publisher.publish(outcome, moment, &self.objects.snapshot, self.objects.problems());
     }
 }
 
@@ -239,10 +242,10 @@ fn same_gateways(a: &BTreeMap<Key, Arc<ApplicationGateway>>, b: &BTreeMap<Key, A
 }
 
 /// The end of a running translation.
-async fn finished<F>(stage: &mut Stage<F>) -> (F, Outcome) {
+async fn finished<F>(stage: &mut Stage<F>) -> (F, Outcome, u64) {
     match stage {
-        Stage::Running(task) => match task.await {
-            Ok(done) => done,
+        Stage::Running(task, moment) => match task.await {
+            Ok((frontend, outcome)) => (frontend, outcome, *moment),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime is shutting down.
             Err(_) => std::future::pending().await,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_api::k8s::{EndpointSlice, ObjectMeta, Resource, ResourceExt};
-use penstock_model::Problem;
+use penstock_model::{Problem, Shared};
 use penstock_translate::{Key, Snapshot, Wants};
 
 use super::change::{Change, Id, Kind, Object, Scope, key};
@@ -115,7 +115,7 @@ impl Objects {
             }
         }
         if scope.kind == Kind::Grant && self.snapshot.grants.is_none() {
-            self.snapshot.grants = Some(BTreeMap::new());
+            self.snapshot.grants = Some(Shared::default());
             effect.routes = true;
         }
         for object in objects {
@@ -135,7 +135,7 @@ impl Objects {
             Kind::ConfigMap => s.config_maps.keys().cloned().collect(),
             Kind::Pod => s.pods.keys().cloned().collect(),
             Kind::Namespace => s.namespaces.keys().map(|name| Key::new("", name.clone())).collect(),
-            Kind::Grant => s.grants.iter().flatten().map(|(key, _)| key.clone()).collect(),
+            Kind::Grant => s.grants.iter().flat_map(|grants| grants.keys()).cloned().collect(),
         };
         keys.into_iter().map(|key| Id { kind, key }).collect()
     }
@@ -220,7 +220,7 @@ impl Objects {
 /// These objects, and nothing else, as a translation sees them.
 pub fn snapshot(objects: impl IntoIterator<Item = Object>) -> Snapshot {
     let mut all = Objects::default();
-    all.snapshot.grants = Some(BTreeMap::new());
+    all.snapshot.grants = Some(Shared::default());
     for object in objects {
         all.put(object, &mut Effect::default());
     }
@@ -228,9 +228,14 @@ pub fn snapshot(objects: impl IntoIterator<Item = Object>) -> Snapshot {
 }
 
 /// Puts an object where it differs; the old one keeps its identity where it does not.
-fn put<K: Ord, T>(map: &mut BTreeMap<K, Arc<T>>, key: K, object: Arc<T>, same: impl Fn(&T, &T) -> bool) -> bool {
+fn put<K: Ord + Clone, T>(
+    map: &mut Shared<BTreeMap<K, Arc<T>>>,
+    key: K,
+    object: Arc<T>,
+    same: impl Fn(&T, &T) -> bool,
+) -> bool {
     match map.get(&key) {
-        Some(old) if same(old, &object) => false,
+        Some(old) if Arc::ptr_eq(old, &object) || same(old, &object) => false,
         _ => {
             map.insert(key, object);
             true

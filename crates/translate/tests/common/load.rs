@@ -102,7 +102,7 @@ impl Case {
         let world = &self.world;
         let mut snapshot = Snapshot {
             now: world.now,
-            grants: (!world.no_grants).then(BTreeMap::new),
+            grants: (!world.no_grants).then(Default::default),
             local_ports: world.local_ports.as_ref().map(|ports| {
                 ports
                     .iter()
