@@ -1,17 +1,15 @@
 //! Host patterns to values: exact names and suffixes by hash, the few patterns with wildcards elsewhere in a list.
 
-use ahash::RandomState;
-use hashbrown::HashMap;
 use penstock_model::HostPattern;
 
-type Map<V> = HashMap<Box<str>, V, RandomState>;
+use crate::names::Names;
 
-/// Values by host pattern.
-#[derive(Debug)]
+/// Values by host pattern. A copy shares what is not changed in it.
+#[derive(Clone, Debug)]
 pub(crate) struct HostMap<V> {
-    exact: Map<V>,
+    exact: Names<V>,
     /// `.example.com` for `*.example.com`.
-    suffix: Map<V>,
+    suffix: Names<V>,
     /// Best first.
     globs: Vec<(HostPattern, V)>,
     any: Option<V>,
@@ -19,17 +17,24 @@ pub(crate) struct HostMap<V> {
 
 impl<V> Default for HostMap<V> {
     fn default() -> Self {
-        Self { exact: Map::default(), suffix: Map::default(), globs: Vec::new(), any: None }
+        Self::expecting(0, 0)
     }
 }
 
 impl<V> HostMap<V> {
+    /// An empty map that expects so many exact names and suffixes.
+    pub(crate) fn expecting(exact: usize, suffix: usize) -> Self {
+        Self { exact: Names::expecting(exact), suffix: Names::expecting(suffix), globs: Vec::new(), any: None }
+    }
+}
+
+impl<V: Clone> HostMap<V> {
     /// The value of exactly this pattern; made by `new` when there is none.
     pub(crate) fn entry(&mut self, pattern: &HostPattern, new: impl FnOnce() -> V) -> &mut V {
         match pattern {
             HostPattern::Any => self.any.get_or_insert_with(new),
-            HostPattern::Exact(name) => self.exact.entry_ref(&**name).or_insert_with(new),
-            HostPattern::Suffix(suffix) => self.suffix.entry_ref(&**suffix).or_insert_with(new),
+            HostPattern::Exact(name) => self.exact.entry(name, new),
+            HostPattern::Suffix(suffix) => self.suffix.entry(suffix, new),
             HostPattern::Glob(_) => {
                 let place = self.globs.partition_point(|(other, _)| other > pattern);
                 if self.globs.get(place).is_none_or(|(other, _)| other != pattern) {
@@ -40,12 +45,24 @@ impl<V> HostMap<V> {
         }
     }
 
+    /// Takes out exactly this pattern.
+    pub(crate) fn remove(&mut self, pattern: &HostPattern) {
+        match pattern {
+            HostPattern::Any => self.any = None,
+            HostPattern::Exact(name) => self.exact.remove(name),
+            HostPattern::Suffix(suffix) => self.suffix.remove(suffix),
+            HostPattern::Glob(_) => self.globs.retain(|(other, _)| other != pattern),
+        }
+    }
+}
+
+impl<V> HostMap<V> {
     /// The value of exactly this pattern.
     pub(crate) fn get(&self, pattern: &HostPattern) -> Option<&V> {
         match pattern {
             HostPattern::Any => self.any.as_ref(),
-            HostPattern::Exact(name) => self.exact.get(&**name),
-            HostPattern::Suffix(suffix) => self.suffix.get(&**suffix),
+            HostPattern::Exact(name) => self.exact.get(name),
+            HostPattern::Suffix(suffix) => self.suffix.get(suffix),
             HostPattern::Glob(_) => self.globs.iter().find(|(other, _)| other == pattern).map(|(_, value)| value),
         }
     }

@@ -9,6 +9,7 @@
 
 mod explain;
 mod hosts;
+mod names;
 mod paths;
 mod request;
 mod table;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use penstock_model::{Config, HostPattern, Listener, ListenerId, Route, RuleId};
 
 use crate::hosts::{HostMap, lower};
@@ -70,7 +70,7 @@ impl<T> RouteTable<T> {
         let mut table = Self::default();
         for listener in &config.listeners {
             let before = previous.listeners.get(&listener.id);
-            let compiled = Arc::new(ListenerTable::compile(listener, before, &mut value));
+            let compiled = ListenerTable::compile(listener, before, &mut value);
             let hosts = table.ports.entry(listener.bind_port).or_default();
             // The first of two listeners with one host keeps it; the front end has said so to the owner of the other.
             for host in &listener.hosts {
@@ -125,16 +125,30 @@ impl<T> RouteTable<T> {
     }
 }
 
-impl<T> ListenerTable<T> {
+impl<T: Clone> ListenerTable<T> {
     fn compile(
         listener: &Arc<Listener>,
         before: Option<&Arc<Self>>,
         value: &mut impl FnMut(&ListenerId, &Arc<Route>) -> T,
-    ) -> Self
-    where
-        T: Clone,
-    {
-        let mut by_host: HostMap<Vec<&Arc<Route>>> = HostMap::default();
+    ) -> Arc<Self> {
+        match before {
+            Some(before) if Arc::ptr_eq(&before.listener, listener) => Arc::clone(before),
+            Some(before) => {
+                let updated = before.updated(listener, value);
+                Arc::new(updated.unwrap_or_else(|| Self::anew(listener, Some(before), value)))
+            }
+            None => Arc::new(Self::anew(listener, None, value)),
+        }
+    }
+
+    /// Goes through all routes. Hosts whose routes are those of before are shared all the same.
+    fn anew(
+        listener: &Arc<Listener>,
+        before: Option<&Arc<Self>>,
+        value: &mut impl FnMut(&ListenerId, &Arc<Route>) -> T,
+    ) -> Self {
+        let count = listener.routes.len();
+        let mut by_host: HostMap<Vec<&Arc<Route>>> = HostMap::expecting(count, 0);
         let mut patterns: Vec<&HostPattern> = Vec::new();
         for route in &listener.routes {
             let routes = by_host.entry(&route.host, Vec::new);
@@ -143,21 +157,77 @@ impl<T> ListenerTable<T> {
             }
             routes.push(route);
         }
-        let mut hosts = HostMap::default();
+        let suffixes = patterns.iter().filter(|pattern| matches!(pattern, HostPattern::Suffix(_))).count();
+        let mut hosts = HostMap::expecting(patterns.len() - suffixes, suffixes);
         for pattern in patterns {
             let routes = by_host.get(pattern).map(Vec::as_slice).unwrap_or_default();
             let old = before.and_then(|before| before.hosts.get(pattern));
-            let mut value = |route: &Arc<Route>| {
-                let kept = old.and_then(|old| old.value_of(route));
-                kept.cloned().unwrap_or_else(|| value(&listener.id, route))
-            };
-            hosts.entry(pattern, || match old {
-                Some(old) if old.has(routes) => Arc::clone(old),
-                _ => Arc::new(HostTable::compile(routes, &mut value)),
-            });
+            hosts.entry(pattern, || HostTable::keeping(old, routes, |route| value(&listener.id, route)));
         }
         Self { listener: Arc::clone(listener), hosts }
     }
+
+    /// The same with the routes of another listener, where few of them differ: only their hosts are looked at.
+    /// `None`: it has to be made anew.
+    fn updated(
+        &self,
+        listener: &Arc<Listener>,
+        value: &mut impl FnMut(&ListenerId, &Arc<Route>) -> T,
+    ) -> Option<Self> {
+        let (gone, new) = differences(&self.listener.routes, &listener.routes);
+        if (gone.len() + new.len()) * FEW > listener.routes.len() {
+            return None;
+        }
+        let mut changed: HashMap<&HostPattern, Vec<&Arc<Route>>, RandomState> = HashMap::default();
+        for pattern in gone.iter().chain(&new).map(|route| &route.host) {
+            let routes = || self.hosts.get(pattern).map(|table| table.routes.iter().map(|(route, _)| route).collect());
+            changed.entry(pattern).or_insert_with(|| routes().unwrap_or_default());
+        }
+        for route in gone {
+            let routes = changed.get_mut(&route.host)?;
+            let same = |by: &dyn Fn(&Arc<Route>) -> bool| routes.iter().position(|other| by(other));
+            // A table that was kept has routes that are equal, not always the same.
+            let place = same(&|other| Arc::ptr_eq(other, route)).or_else(|| same(&|other| other == route))?;
+            routes.remove(place);
+        }
+        for route in new {
+            changed.get_mut(&route.host)?.push(route);
+        }
+        let mut hosts = self.hosts.clone();
+        for (pattern, mut routes) in changed {
+            routes.sort_by(|a, b| a.rank.cmp(&b.rank));
+            if routes.windows(2).any(|pair| pair[0].rank == pair[1].rank) {
+                // The order of the list decides.
+                return None;
+            }
+            if routes.is_empty() {
+                hosts.remove(pattern);
+                continue;
+            }
+            let table = HostTable::keeping(self.hosts.get(pattern), &routes, |route| value(&listener.id, route));
+            let place = hosts.entry(pattern, || Arc::clone(&table));
+            *place = table;
+        }
+        Some(Self { listener: Arc::clone(listener), hosts })
+    }
+}
+
+/// Up to one route in so many is put into its place; for more of them everything is compiled.
+const FEW: usize = 2;
+
+/// Routes that only the first list has, and those that only the second has, by their pointers.
+fn differences<'r>(before: &'r [Arc<Route>], now: &'r [Arc<Route>]) -> (Vec<&'r Arc<Route>>, Vec<&'r Arc<Route>>) {
+    let same = |(a, b): &(&Arc<Route>, &Arc<Route>)| Arc::ptr_eq(a, b);
+    let head = before.iter().zip(now).take_while(same).count();
+    let (before, now) = (&before[head..], &now[head..]);
+    let tail = before.iter().rev().zip(now.iter().rev()).take_while(same).count();
+    let (before, now) = (&before[..before.len() - tail], &now[..now.len() - tail]);
+    let set = |routes: &[Arc<Route>]| -> HashSet<*const Route, RandomState> { routes.iter().map(Arc::as_ptr).collect() };
+    let (had, has) = (set(before), set(now));
+    let only = |routes: &'r [Arc<Route>], other: &HashSet<*const Route, RandomState>| {
+        routes.iter().filter(|route| !other.contains(&Arc::as_ptr(route))).collect()
+    };
+    (only(before, &has), only(now, &had))
 }
 
 impl<T> ListenerTable<T> {
@@ -165,6 +235,19 @@ impl<T> ListenerTable<T> {
     pub fn for_each(&self, mut visit: impl FnMut(&T)) {
         for table in self.hosts.values() {
             table.routes.iter().for_each(|(_, value)| visit(value));
+        }
+    }
+}
+
+impl<T: Clone> HostTable<T> {
+    /// The old table where it has these very routes; else a new one, with what the old one has of them.
+    fn keeping(old: Option<&Arc<Self>>, routes: &[&Arc<Route>], mut value: impl FnMut(&Arc<Route>) -> T) -> Arc<Self> {
+        match old {
+            Some(old) if old.has(routes) => Arc::clone(old),
+            _ => Arc::new(Self::compile(routes, |route| {
+                let kept = old.and_then(|old| old.value_of(route));
+                kept.cloned().unwrap_or_else(|| value(route))
+            })),
         }
     }
 }
