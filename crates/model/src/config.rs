@@ -20,11 +20,13 @@ pub struct Config {
 impl PartialEq for Config {
     fn eq(&self, other: &Self) -> bool {
         let Self { listeners, clusters } = self;
-        let clusters_are = |(a, b): ((&ClusterId, &Arc<Cluster>), (&ClusterId, &Arc<Cluster>))| a.0 == b.0 && same(a.1, b.1);
+        let clusters_are =
+            |(a, b): ((&ClusterId, &Arc<Cluster>), (&ClusterId, &Arc<Cluster>))| a.0 == b.0 && same(a.1, b.1);
         listeners.len() == other.listeners.len()
             && clusters.len() == other.clusters.len()
             && listeners.iter().zip(&other.listeners).all(|(a, b)| same(a, b))
-            && (Shared::ptr_eq(clusters, &other.clusters) || clusters.iter().zip(other.clusters.iter()).all(clusters_are))
+            && (Shared::ptr_eq(clusters, &other.clusters)
+                || clusters.iter().zip(other.clusters.iter()).all(clusters_are))
     }
 }
 
@@ -60,7 +62,11 @@ impl Config {
             let was = if was { old.next() } else { None };
             let is = if is { new.next() } else { None };
             let id = was.or(is).map(|(id, _)| id);
-            changes.extend(id.map(|id| ClusterChange { id, before: was.map(|(_, was)| was), now: is.map(|(_, is)| is) }));
+            changes.extend(id.map(|id| ClusterChange {
+                id,
+                before: was.map(|(_, was)| was),
+                now: is.map(|(_, is)| is),
+            }));
         }
     }
 }

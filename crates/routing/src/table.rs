@@ -169,11 +169,7 @@ impl<T: Clone> ListenerTable<T> {
 
     /// The same with the routes of another listener, where few of them differ: only their hosts are looked at.
     /// `None`: it has to be made anew.
-    fn updated(
-        &self,
-        listener: &Arc<Listener>,
-        value: &mut impl FnMut(&ListenerId, &Arc<Route>) -> T,
-    ) -> Option<Self> {
+    fn updated(&self, listener: &Arc<Listener>, value: &mut impl FnMut(&ListenerId, &Arc<Route>) -> T) -> Option<Self> {
         let (gone, new) = differences(&self.listener.routes, &listener.routes);
         if (gone.len() + new.len()) * FEW > listener.routes.len() {
             return None;
@@ -222,7 +218,8 @@ fn differences<'r>(before: &'r [Arc<Route>], now: &'r [Arc<Route>]) -> (Vec<&'r 
     let (before, now) = (&before[head..], &now[head..]);
     let tail = before.iter().rev().zip(now.iter().rev()).take_while(same).count();
     let (before, now) = (&before[..before.len() - tail], &now[..now.len() - tail]);
-    let set = |routes: &[Arc<Route>]| -> HashSet<*const Route, RandomState> { routes.iter().map(Arc::as_ptr).collect() };
+    let set =
+        |routes: &[Arc<Route>]| -> HashSet<*const Route, RandomState> { routes.iter().map(Arc::as_ptr).collect() };
     let (had, has) = (set(before), set(now));
     let only = |routes: &'r [Arc<Route>], other: &HashSet<*const Route, RandomState>| {
         routes.iter().filter(|route| !other.contains(&Arc::as_ptr(route))).collect()

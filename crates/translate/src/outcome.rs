@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_api::{ApplicationGatewayStatus, RoutingRuleStatus};
-use penstock_model::{ClusterId, Config, Problem, Shared};
 use penstock_model::shared::same;
+use penstock_model::{ClusterId, Config, Problem, Shared};
 
 use crate::snapshot::Key;
 
