@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::Guard;
 use super::record::Record;
+use super::tunnel::Pending;
 use super::upload::Upload;
 use crate::cluster::Active;
 use crate::timer::{self, Sleep};
@@ -30,6 +31,8 @@ enum Kind {
     Empty,
     Whole(Option<Bytes>),
     Stream(Box<Stream>),
+    /// None: a tunnel over a stream of HTTP/2 begins behind the head.
+    Tunnel(Box<Pending>),
 }
 
 /// A body on its way from a backend.
@@ -69,6 +72,18 @@ impl Body {
         Self { kind: Kind::Whole(Some(bytes)), record, _guard: guard }
     }
 
+    pub(crate) fn tunnel(pending: Box<Pending>, guard: Guard) -> Self {
+        Self { kind: Kind::Tunnel(pending), record: None, _guard: guard }
+    }
+
+    /// The tunnel that it stands for, if it is none.
+    pub(crate) fn into_tunnel(self) -> Result<(Box<Pending>, Guard), Self> {
+        match self.kind {
+            Kind::Tunnel(pending) => Ok((pending, self._guard)),
+            kind => Err(Self { kind, ..self }),
+        }
+    }
+
     pub(crate) fn stream(stream: Box<Stream>, record: Option<Record>, guard: Guard) -> Self {
         Self { kind: Kind::Stream(stream), record, _guard: guard }
     }
@@ -81,7 +96,7 @@ impl HttpBody for Body {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let frame = match &mut this.kind {
-            Kind::Empty => return Poll::Ready(None),
+            Kind::Empty | Kind::Tunnel(_) => return Poll::Ready(None),
             Kind::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Stream(stream) => {
                 let frame = stream.poll_frame(cx);
@@ -103,7 +118,7 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Empty => true,
+            Kind::Empty | Kind::Tunnel(_) => true,
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::Stream(stream) => stream.link.is_none(),
         }
@@ -111,7 +126,7 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Empty | Kind::Tunnel(_) => SizeHint::with_exact(0),
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Stream(stream) => {
                 stream.link.as_ref().map_or(SizeHint::with_exact(0), |link| link.connection.size_hint())

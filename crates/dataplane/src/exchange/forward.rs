@@ -17,7 +17,7 @@ use super::body::{Body, Stream};
 use super::headers::{Added, Kept, strip_response, upgrade};
 use super::record::Record;
 use super::rewrite::Rewritten;
-use super::tunnel::Pending;
+use super::tunnel::{Acceptance, Pending};
 use super::upload::Upload;
 use super::{Downstream, Guard, Interim};
 use crate::cluster::{Active, Full, LiveCluster, LiveEndpoint, Place};
@@ -287,13 +287,21 @@ impl Outbound<'_> {
     ) -> Response<Body> {
         let ResponseHead { status, mut headers, framing, keep_alive_timeout, .. } = head;
         record.status = Some(status);
+        if let Some(detail) = Acceptance::objection(self.parts, status, &headers) {
+            return answer::text(StatusCode::BAD_GATEWAY, detail, Some("handshake"), record, guard);
+        }
         if matches!(framing, BodyFraming::Upgrade) {
             if !upgrading {
                 let detail = "the backend switched protocols unasked";
                 return answer::text(StatusCode::BAD_GATEWAY, detail, Some("reset"), record, guard);
             }
             self.rewrite_answer(status, &mut headers);
-            return Pending::new(link, active, record, &self.forward.websocket).accept(self.downstream, headers, guard);
+            return Pending::new(link, active, record, &self.forward.websocket).accept(
+                self.downstream,
+                self.parts.version,
+                headers,
+                guard,
+            );
         }
         strip_response(&mut headers);
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {

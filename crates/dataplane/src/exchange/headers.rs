@@ -196,7 +196,8 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
 /// The protocol a request asks to switch to: the first in Upgrade, when Connection says so too (RFC 9110 7.8).
 pub(crate) fn upgrade(parts: &request::Parts) -> Option<HeaderValue> {
     let protocol = parts.headers.get(UPGRADE)?;
-    if parts.method != http::Method::GET || parts.version != http::Version::HTTP_11 {
+    // No header of an HTTP/2 client's: h2 refuses it. Ours, in the handshake that its extended CONNECT became.
+    if parts.method != http::Method::GET || parts.version < http::Version::HTTP_11 {
         return None;
     }
     let lines = parts.headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());

@@ -35,7 +35,7 @@ use headers::{Added, Kept, Origin};
 pub(crate) use interim::Interim;
 use record::Record;
 use rewrite::{Facts, Rewritten};
-pub(crate) use tunnel::Pending;
+pub(crate) use tunnel::{Acceptance, Held, Pending};
 pub(crate) use upload::Upload;
 use validate::{Valid, validate};
 

@@ -111,7 +111,7 @@ impl Record {
     /// Its WebSocket is open: counted as answered now, logged when it closes.
     pub(crate) fn opened(&mut self) {
         self.websocket = true;
-        self.count(StatusCode::SWITCHING_PROTOCOLS);
+        self.count(self.status.unwrap_or(StatusCode::SWITCHING_PROTOCOLS));
     }
 
     fn count(&self, status: StatusCode) {

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::{HeaderMap, Response, StatusCode, Version, request};
 use penstock_model::WebSocketTimeouts;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -16,6 +16,23 @@ use crate::cluster::Active;
 use crate::tunnel::{Control, Limits, Relay};
 use crate::upstream::{self, Link};
 use crate::worker::{Counted, Worker};
+
+/// What a backend must accept a handshake with that is not the client's own (RFC 6455 4.1): an extension of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Acceptance(pub(crate) HeaderValue);
+
+impl Acceptance {
+    /// What is wrong with an answer to the handshake. A 2xx would open a WebSocket at the client (RFC 8441 5).
+    pub(crate) fn objection(parts: &request::Parts, status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
+        let Self(accept) = parts.extensions.get()?;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let proof = headers.get(SEC_WEBSOCKET_ACCEPT);
+            return (proof != Some(accept))
+                .then_some("the backend did not accept the WebSocket handshake as RFC 6455 says");
+        }
+        status.is_success().then_some("the backend does not speak WebSocket here")
+    }
+}
 
 /// A tunnel that waits for its client's side: hyper still has to write the 101.
 #[derive(Debug)]
@@ -33,11 +50,26 @@ impl Pending {
         Self { link, active, record, limits }
     }
 
-    /// The 101 for the client; the tunnel waits at the connection until it is written.
-    pub(crate) fn accept(mut self, downstream: &Downstream, mut headers: HeaderMap, guard: Guard) -> Response<Body> {
+    /// The 101 for the client; the tunnel waits at the connection until it is written. On a stream of HTTP/2 it is a 200
+    /// (RFC 8441 5), and the tunnel waits in its body.
+    pub(crate) fn accept(
+        mut self,
+        downstream: &Downstream,
+        version: Version,
+        mut headers: HeaderMap,
+        guard: Guard,
+    ) -> Response<Body> {
         let protocol = headers.get(UPGRADE).cloned().unwrap_or_else(|| HeaderValue::from_static("websocket"));
         self.limits.websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
         strip_response(&mut headers);
+        if version == Version::HTTP_2 {
+            self.record.status = Some(StatusCode::OK);
+            self.record.opened();
+            headers.remove(SEC_WEBSOCKET_ACCEPT);
+            let mut response = Response::new(Body::tunnel(Box::new(self), guard));
+            *response.headers_mut() = headers;
+            return response;
+        }
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
         self.record.opened();
@@ -49,7 +81,7 @@ impl Pending {
     }
 
     /// Joins both sides, in a task of its own that is as small as a tunnel can be.
-    pub(crate) fn start<S>(self: Box<Self>, worker: &Rc<Worker>, client: S, early: Bytes, counted: Counted)
+    pub(crate) fn start<S>(self: Box<Self>, worker: &Rc<Worker>, client: S, early: Bytes, held: Held)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -62,7 +94,7 @@ impl Pending {
         let registered = worker.tunnels.insert(control.clone(), endpoint.number, record.listener_number());
         let relay = Relay::new(client, backend, early, late, &limits, control);
         // What the end needs is boxed: an idle tunnel is the relay and little else.
-        let end = Box::new(End { worker: Rc::clone(worker), record, active, _counted: (counted, backend_counted) });
+        let end = Box::new(End { worker: Rc::clone(worker), record, active, _counted: (held, backend_counted) });
         end.begin();
         tokio::task::spawn_local(async move {
             let closed = relay.await;
@@ -72,13 +104,22 @@ impl Pending {
     }
 }
 
+/// What the client's side of a tunnel keeps as long as it is open.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// A connection of its own.
+    Connection { _counted: Counted },
+    /// A stream of a connection, which is not idle meanwhile.
+    Stream { _guard: Guard },
+}
+
 /// What is written when a tunnel ends.
 struct End {
     worker: Rc<Worker>,
     record: Record,
     active: Active,
     /// On both sides.
-    _counted: (Counted, upstream::Counted),
+    _counted: (Held, upstream::Counted),
 }
 
 impl End {

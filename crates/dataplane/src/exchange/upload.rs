@@ -20,6 +20,8 @@ pub(crate) struct Upload {
 
 #[derive(Debug)]
 enum Source {
+    /// None: what follows the head of an extended CONNECT is no body.
+    Empty,
     Http1(Incoming),
     Http2(Receive),
 }
@@ -44,6 +46,10 @@ impl Upload {
         Self { source: Source::Http2(Receive::new(stream, length)), received: 0 }
     }
 
+    pub(crate) fn empty() -> Self {
+        Self { source: Source::Empty, received: 0 }
+    }
+
     /// Bytes of it that have come, without framing.
     pub(crate) fn received(&self) -> u64 {
         self.received
@@ -56,6 +62,7 @@ impl Body for Upload {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let frame = match &mut self.source {
+            Source::Empty => None,
             Source::Http1(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(UploadError::from)),
             Source::Http2(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(UploadError::from)),
         };
@@ -67,6 +74,7 @@ impl Body for Upload {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
+            Source::Empty => true,
             Source::Http1(body) => body.is_end_stream(),
             Source::Http2(body) => body.is_end_stream(),
         }
@@ -74,6 +82,7 @@ impl Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
             Source::Http1(body) => body.size_hint(),
             Source::Http2(body) => body.size_hint(),
         }

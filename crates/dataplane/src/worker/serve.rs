@@ -25,7 +25,7 @@ use super::accept::Counted;
 use super::io::{Flow, Io};
 use super::sniff::First;
 use super::{Port, Worker, http2, sniff};
-use crate::exchange::{Downstream, Tls, serve};
+use crate::exchange::{Downstream, Held, Tls, serve};
 use crate::timer::{self, Sleep};
 use crate::tls;
 
@@ -148,7 +148,7 @@ pub(super) async fn connection<S: Parked>(
             }
             Step::Upgraded(stream, early) => {
                 if let Some(pending) = downstream.upgrade.take() {
-                    pending.start(&worker, stream, early, counted);
+                    pending.start(&worker, stream, early, Held::Connection { _counted: counted });
                 }
                 return;
             }

@@ -11,6 +11,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -148,6 +149,11 @@ impl Http2 {
         self.requests.current_max_send_streams()
     }
 
+    /// Cuts the connection.
+    pub fn abort(self) {
+        self.connection.abort();
+    }
+
     /// Waits until the connection has ended, and says how.
     ///
     /// # Errors
@@ -259,6 +265,11 @@ impl Stream {
             interim.push(head);
         }
         let head = self.head().await?;
+        Ok(Response { interim, ..self.rest(head).await? })
+    }
+
+    /// What follows a head that was read.
+    pub(super) async fn rest(mut self, head: Head) -> Result<Response> {
         let mut body = Vec::new();
         while let Some(piece) = self.piece().await? {
             body.extend_from_slice(&piece);
@@ -266,7 +277,37 @@ impl Stream {
         let stream = self.body.as_mut().context("the head was read")?;
         let trailers = timeout(PATIENCE, poll_fn(|cx| stream.poll_trailers(cx))).await.context("nothing came")??;
         let trailers = trailers.map(|trailers| owned(&trailers)).unwrap_or_default();
-        Ok(Response { interim, minor: 0, status: head.status, headers: head.headers, body, trailers })
+        Ok(Response { interim: Vec::new(), minor: 0, status: head.status, headers: head.headers, body, trailers })
+    }
+
+    /// The stream as two-way bytes, after the head of its answer. Dropped, it ends with END_STREAM.
+    pub(super) fn into_io(self) -> Result<DuplexStream> {
+        let Self { mut send, body, .. } = self;
+        let mut body = body.context("the head was not read")?;
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (mut from_near, mut to_near) = tokio::io::split(far);
+        tokio::spawn(async move {
+            let mut block = vec![0; 16 * 1024];
+            while let Ok(read @ 1..) = from_near.read(&mut block).await {
+                let mut sending = Stream { answer: None, send, body: None };
+                if sending.data(&block[..read], false).await.is_err() {
+                    return;
+                }
+                send = sending.send;
+            }
+            // Fails when the stream is over.
+            let _ = send.send_data(Bytes::new(), true);
+        });
+        tokio::spawn(async move {
+            while let Some(Ok(piece)) = poll_fn(|cx| body.poll_data(cx)).await {
+                let _ = body.flow_control().release_capacity(piece.len());
+                if to_near.write_all(&piece).await.is_err() {
+                    return;
+                }
+            }
+            let _ = to_near.shutdown().await;
+        });
+        Ok(near)
     }
 }
 

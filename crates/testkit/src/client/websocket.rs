@@ -13,7 +13,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
-use super::{Connection, Io, Request, Response, TlsClient};
+use super::message::Head;
+use super::{Connection, Http2, Io, Request, Response, TlsClient};
 
 /// How long any one message may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -82,7 +83,24 @@ impl WebSocket {
         Ok(Handshake::Open(Self { stream, response }))
     }
 
-    /// The 101 answer.
+    /// The same over a stream of HTTP/2 (RFC 8441).
+    ///
+    /// # Errors
+    /// No answer, or the peer does not offer it.
+    pub async fn handshake_http2(client: &Http2, request: &Request) -> Result<Handshake> {
+        let mut stream = client.connect(&request.clone().with("Sec-WebSocket-Version", "13"), "websocket").await?;
+        let head = stream.head().await?;
+        if head.status != 200 {
+            return Ok(Handshake::Refused(stream.rest(head).await?));
+        }
+        let Head { minor, status, headers } = head;
+        let response = Response { interim: Vec::new(), minor, status, headers, body: Vec::new(), trailers: Vec::new() };
+        let io: Box<dyn Io> = Box::new(stream.into_io()?);
+        let stream = Box::new(WebSocketStream::from_raw_socket(io, Role::Client, None).await);
+        Ok(Handshake::Open(Self { stream, response }))
+    }
+
+    /// The answer that opened it.
     #[must_use]
     pub fn response(&self) -> &Response {
         &self.response

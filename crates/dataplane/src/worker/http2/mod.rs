@@ -6,6 +6,7 @@
 
 mod date;
 mod stream;
+mod websocket;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -71,7 +72,8 @@ pub(super) async fn connection<S>(
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
-        .max_header_list_size(HEADER_LIST);
+        .max_header_list_size(HEADER_LIST)
+        .enable_connect_protocol();
     let connection = match timer::timeout(REQUEST_HEAD, pin!(builder.handshake(io))).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return failed(&downstream, &error),

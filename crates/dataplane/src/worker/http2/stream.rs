@@ -14,9 +14,9 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body::Body as _;
 
 use super::super::serve::STALLED_WRITE;
-use super::{Session, date};
-use crate::exchange::{Body, Guard, Interim, Upload, answer};
-use crate::http2::{Send, SendError};
+use super::{Session, date, websocket};
+use crate::exchange::{Body, Guard, Held, Interim, Upload, answer};
+use crate::http2::{Duplex, Send, SendError};
 use crate::timer::{self, Sleep};
 
 /// Serves a request to the end of its stream.
@@ -28,7 +28,11 @@ pub(super) async fn serve(
 ) {
     let (mut parts, body) = request.into_parts();
     join_cookies(&mut parts.headers);
-    let upload = Upload::http2(&parts, body);
+    let (upload, tunnel) = if websocket::prepare(&mut parts) {
+        (Upload::empty(), Some(body))
+    } else {
+        (Upload::http2(&parts, body), None)
+    };
     let respond = RefCell::new(respond);
     let response = {
         let mut answer = pin!(answer(&session.downstream, &parts, upload, guard, Interim::http2(&respond)));
@@ -39,10 +43,26 @@ pub(super) async fn serve(
         })
         .await
     };
-    if let Some(response) = response {
-        send(&session, respond.into_inner(), response, &parts.method).await;
+    match (response, tunnel) {
+        (None, _) => {}
+        (Some(response), None) => send(&session, respond.into_inner(), response, &parts.method).await,
+        (Some(response), Some(receive)) => upgrade(&session, respond.into_inner(), response, receive).await,
     }
     session.touch();
+}
+
+/// Answers a request for a WebSocket: with a tunnel, or with what the backend or the gateway said instead.
+async fn upgrade(session: &Session, mut respond: SendResponse<Bytes>, response: Response<Body>, receive: RecvStream) {
+    let (head, body) = response.into_parts();
+    match body.into_tunnel() {
+        Ok((pending, guard)) => {
+            // It fails when the client has reset the stream.
+            let Ok(stream) = respond.send_response(Response::from_parts(head, ()), false) else { return };
+            let client = Duplex::new(stream, receive);
+            pending.start(&session.downstream.worker, client, Bytes::new(), Held::Stream { _guard: guard });
+        }
+        Err(body) => send(session, respond, Response::from_parts(head, body), &Method::GET).await,
+    }
 }
 
 /// Sends an answer.

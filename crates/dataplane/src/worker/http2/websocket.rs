@@ -1,0 +1,58 @@
+//! A WebSocket on a stream (RFC 8441): its extended CONNECT becomes the handshake of RFC 6455 that backends of HTTP/1.1 know,
+//! and their 101 becomes a 200.
+
+use aws_lc_rs::{digest, rand};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use h2::ext::Protocol;
+use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{Method, request};
+
+use crate::exchange::Acceptance;
+
+/// RFC 6455 1.3.
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Turns a request for a WebSocket into its handshake; whether it was one. A CONNECT for anything else is left as it is, to be
+/// refused.
+pub(super) fn prepare(parts: &mut request::Parts) -> bool {
+    let asked = |protocol: &Protocol| parts.method == Method::CONNECT && protocol.as_str() == "websocket";
+    if !parts.extensions.get::<Protocol>().is_some_and(asked) {
+        return false;
+    }
+    let Some((key, accept)) = keys() else { return false };
+    parts.method = Method::GET;
+    parts.extensions.insert(Acceptance(accept));
+    let headers = &mut parts.headers;
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_KEY, key);
+    headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
+    true
+}
+
+/// A fresh key and what it is to be accepted with (RFC 6455 4.2.2).
+fn keys() -> Option<(HeaderValue, HeaderValue)> {
+    let mut key = [0; 16];
+    rand::fill(&mut key).ok()?;
+    let key = STANDARD.encode(key);
+    let accept = accepting(key.as_bytes());
+    Some((key.try_into().ok()?, accept.try_into().ok()?))
+}
+
+fn accepting(key: &[u8]) -> String {
+    STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_as_rfc_6455_section_1_3() {
+        assert_eq!(accepting(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        let ((one, accept), (two, _)) = (keys().unwrap(), keys().unwrap());
+        assert_ne!(one, two);
+        assert_eq!(accepting(one.as_bytes()), accept.to_str().unwrap());
+    }
+}
