@@ -10,7 +10,7 @@ use penstock_routing::RouteTable;
 use prometheus::{IntCounter, IntGauge};
 use rustls::ServerConfig;
 
-use crate::cluster::{LiveCluster, LiveEndpoint, Shares};
+use crate::cluster::{Asked, LiveCluster, LiveEndpoint, Shares, Token};
 
 /// Everything a worker reads, behind one swapped pointer.
 #[derive(Debug, Default)]
@@ -115,10 +115,14 @@ impl RouteState {
         }
     }
 
-    /// The endpoint whose turn it is, and its cluster. A cluster without a healthy endpoint leaves its turn to the next
-    /// one; a reference that could not be resolved keeps its turn and fails.
-    pub(crate) fn pick(&self, tried: &[u64]) -> Result<(&Arc<LiveCluster>, Arc<LiveEndpoint>), NoEndpoint> {
-        let first = self.shares.turn(self.turn.fetch_add(1, Ordering::Relaxed)).ok_or(NoEndpoint::NoneHealthy)?;
+    /// The endpoint for a request, and its cluster: that of its session, else the one whose turn it is. A cluster without a
+    /// healthy endpoint leaves its turn to the next one; a reference that could not be resolved keeps its turn and fails.
+    pub(crate) fn pick(&self, asked: &Asked<'_>) -> Result<(&Arc<LiveCluster>, Arc<LiveEndpoint>), NoEndpoint> {
+        if let Some(found) = asked.session.and_then(|token| self.session(token, asked.tried)) {
+            return Ok(found);
+        }
+        let turn = asked.client.unwrap_or_else(|| self.turn.fetch_add(1, Ordering::Relaxed));
+        let first = self.shares.turn(turn).ok_or(NoEndpoint::NoneHealthy)?;
         if let Backend::Unavailable(reason) = &self.backends[first] {
             return Err(NoEndpoint::Unavailable(Arc::clone(reason)));
         }
@@ -129,8 +133,8 @@ impl RouteState {
         });
         let mut again = None;
         for cluster in clusters {
-            match cluster.pick(tried) {
-                Some(endpoint) if tried.contains(&endpoint.number) => {
+            match cluster.pick(asked) {
+                Some(endpoint) if asked.tried.contains(&endpoint.number) => {
                     again.get_or_insert((cluster, endpoint));
                 }
                 Some(endpoint) => return Ok((cluster, endpoint)),
@@ -138,5 +142,13 @@ impl RouteState {
             }
         }
         again.ok_or(NoEndpoint::NoneHealthy)
+    }
+
+    fn session(&self, token: Token, tried: &[u64]) -> Option<(&Arc<LiveCluster>, Arc<LiveEndpoint>)> {
+        let found = self.backends.iter().find_map(|backend| match backend {
+            Backend::Cluster(cluster) => cluster.session(token).map(|endpoint| (cluster, endpoint)),
+            Backend::Unavailable(_) => None,
+        });
+        found.filter(|(_, endpoint)| !tried.contains(&endpoint.number))
     }
 }

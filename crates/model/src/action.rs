@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use http::{StatusCode, Uri};
 
-use crate::cluster::ClusterId;
+use crate::cluster::{Balancing, ClusterId};
 use crate::filter::Filter;
 use crate::ids::Name;
 use crate::rewrite::RewriteSet;
@@ -49,6 +49,8 @@ pub struct Forward {
     pub path: PathOverride,
     /// Cookie that keeps a client on its endpoint.
     pub affinity: Option<Affinity>,
+    /// How an endpoint is chosen; by the client's address, that decides among the backends, too.
+    pub balancing: Balancing,
     /// Largest request body, in bytes.
     pub max_body: Option<u64>,
     /// What is rewritten on the way, before host and path.
@@ -132,6 +134,8 @@ pub enum PathOverride {
 pub struct Affinity {
     /// The name of the cookie.
     pub cookie: Name,
+    /// What its value is made with. The same in all replicas, and no client knows it.
+    pub key: Name,
 }
 
 /// A redirect.

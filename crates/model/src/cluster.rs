@@ -38,6 +38,8 @@ pub struct Cluster {
     pub tls: Option<UpstreamTls>,
     /// How to choose among them.
     pub balancing: Balancing,
+    /// With session affinity: the key of its cookies.
+    pub affinity: Option<Name>,
     /// How to find out about their health; `None`: never asked, always taken for healthy.
     pub probe: Option<Probe>,
     /// What happens when one leaves.

@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use penstock_testkit::{Backend, Request};
+use penstock_testkit::{Backend, Connection, Request, WebSocket};
 use support::{Gateway, http_gateway, rule, rule_to, service, service_at};
 
 const HOST: &str = "a.example";
@@ -181,4 +181,51 @@ async fn an_endpoint_that_is_not_ready_gets_nothing() {
     }
     let gateway = Gateway::start(&[http_gateway(""), rule_to("all", "app"), objects]).await;
     assert_eq!(who(&gateway, 6).await, counts([("b0", 6)]));
+}
+
+/// A pool under settings with this `loadBalancing`.
+fn balanced(how: &str, all: &[&Backend]) -> [String; 3] {
+    [
+        http_gateway(&format!("backendSettings: [{{name: s, loadBalancing: {how}}}]")),
+        rule("all", "backend: {services: [{name: app, port: 80}], settings: s}"),
+        service("app", all),
+    ]
+}
+
+#[tokio::test]
+async fn least_connections_counts_websockets_for_as_long_as_they_live() {
+    let all = backends(3).await;
+    let gateway = Gateway::start(&balanced("LeastConnections", &all.iter().collect::<Vec<_>>())).await;
+    let mut sockets = Vec::new();
+    for _ in 0..8 {
+        sockets.push(WebSocket::open(gateway.addr(), HOST, "/ws").await.expect("an open WebSocket"));
+    }
+    let open: Vec<usize> = all.iter().map(Backend::websockets).collect();
+    assert_eq!(open.iter().sum::<usize>(), 8);
+    assert!(open.iter().all(|count| (2..=3).contains(count)), "evenly: {open:?}");
+    // Two have three: everything goes to the third while they live.
+    let least = open.iter().position(|count| *count == 2).expect("8 = 3 + 3 + 2");
+    assert_eq!(who(&gateway, 10).await, counts([(all[least].name(), 10)]));
+    drop(sockets);
+    gateway.wait_metric("penstock_websocket_open", &[], 0.0).await;
+    assert_eq!(who(&gateway, 30).await.len(), 3, "all take turns again");
+}
+
+#[tokio::test]
+async fn ip_hash_keeps_a_client_on_its_backend_and_spreads_clients() {
+    let all = backends(3).await;
+    let gateway = Gateway::start(&balanced("IpHash", &all.iter().collect::<Vec<_>>())).await;
+    let mut seen = BTreeMap::<String, usize>::new();
+    for client in 1..=60 {
+        let mut names = std::collections::BTreeSet::new();
+        for _ in 0..3 {
+            let mut connection =
+                Connection::open_from([127, 0, 1, client].into(), gateway.addr()).await.expect("a connection");
+            let answer = connection.exchange(&Request::get(HOST, "/x")).await.expect("an answer");
+            names.insert(answer.header("x-backend").expect("a backend's answer").to_owned());
+        }
+        assert_eq!(names.len(), 1, "127.0.1.{client} moved: {names:?}");
+        *seen.entry(names.into_iter().next().expect("one")).or_default() += 1;
+    }
+    assert!(seen.len() == 3 && seen.values().all(|clients| *clients >= 8), "{seen:?}");
 }

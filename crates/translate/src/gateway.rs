@@ -36,6 +36,9 @@ pub(crate) struct Gateway {
     /// What a backend has that names no settings.
     pub(crate) default_settings: Arc<Settings>,
     pub(crate) probes: Probes,
+    /// What cookies of session affinity are made with: the object's UID, which no client of its listeners sees and all
+    /// replicas know. Objects of a folder have none; their name has to do.
+    pub(crate) session_key: Name,
     /// Rewrite rule sets by name.
     pub(crate) rewrite_rule_sets: rewrite::Sets,
     /// What is wrong with the object itself.
@@ -77,6 +80,7 @@ impl Gateway {
         } = &object.spec;
         let mut findings = unsupported::gateway(&object.spec);
         let client_address = client_address_of(client_address.as_ref(), &options.client_address, &mut findings);
+        let session_key: Name = object.metadata.uid.as_deref().map_or_else(|| key.to_string().into(), Into::into);
         let name = key.to_string();
         let probes: Probes = probes
             .iter()
@@ -85,11 +89,11 @@ impl Gateway {
         let mut parsed = BTreeMap::new();
         for named in backend_settings {
             let field = format!("backendSettings[{}]", named.name);
-            let names = (format!("{key}/{}", named.name).into(), named.name.as_str().into());
+            let names = (format!("{key}/{}", named.name).into(), named.name.as_str().into(), Arc::clone(&session_key));
             let settings = settings::parse(&named.settings, names, &field, &probes, &mut findings);
             parsed.insert(named.name.clone(), Arc::new(settings));
         }
-        let names = (format!("{key}/").into(), "".into());
+        let names = (format!("{key}/").into(), "".into(), Arc::clone(&session_key));
         let defaults = settings::parse(&BackendSettings::default(), names, "", &probes, &mut Vec::new());
         let pools = backend_pools
             .iter()
@@ -112,6 +116,7 @@ impl Gateway {
             settings: parsed,
             default_settings: Arc::new(defaults),
             probes,
+            session_key,
             rewrite_rule_sets: rewrite::parse(rewrite_rule_sets, &mut findings),
             findings,
         }

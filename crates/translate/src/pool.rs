@@ -98,6 +98,7 @@ impl Backends<'_> {
                 None => PathOverride::Keep,
             },
             affinity: settings.affinity.clone(),
+            balancing: settings.balancing,
             max_body: None,
             rewrites: self.rewrites.clone(),
         }
@@ -129,7 +130,7 @@ impl Backends<'_> {
             },
             (None, Some(inline)) => {
                 // A colon is in no name: this cannot be the settings of a gateway.
-                let names = (format!("{}:{place}", self.rule).into(), "".into());
+                let names = (format!("{}:{place}", self.rule).into(), "".into(), Arc::clone(&gateway.session_key));
                 let field = format!("{place}.inlineSettings");
                 Arc::new(settings::parse(inline, names, &field, &gateway.probes, &mut self.findings))
             }

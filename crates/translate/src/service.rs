@@ -204,6 +204,7 @@ pub(crate) fn build(
         protocol: Protocol::Http1,
         tls: None,
         balancing: settings.balancing,
+        affinity: settings.affinity.as_ref().map(|affinity| Arc::clone(&affinity.key)),
         probe,
         draining: settings.draining,
         outlier: settings.outlier,

@@ -62,7 +62,7 @@ pub(crate) type Probes = BTreeMap<String, (Probe, Option<gateway::BackendProtoco
 /// Parses settings. `field` is where they stand, for messages.
 pub(crate) fn parse(
     settings: &BackendSettings,
-    (id, label): (Name, Name),
+    (id, label, session_key): (Name, Name, Name),
     field: &str,
     probes: &Probes,
     findings: &mut Vec<Finding>,
@@ -148,7 +148,9 @@ pub(crate) fn parse(
         stream_idle_timeout,
         websocket,
         draining: Draining { timeout, spread },
-        affinity: cookie_affinity.as_ref().map(|affinity| Affinity { cookie: affinity.cookie_name.as_str().into() }),
+        affinity: cookie_affinity
+            .as_ref()
+            .map(|affinity| Affinity { cookie: affinity.cookie_name.as_str().into(), key: session_key }),
         balancing: match load_balancing {
             LoadBalancing::RoundRobin => Balancing::RoundRobin,
             LoadBalancing::LeastConnections => Balancing::LeastConnections,
@@ -195,7 +197,13 @@ mod tests {
     fn parsed(yaml: &str) -> (Settings, Vec<Finding>) {
         let settings: BackendSettings = serde_yaml::from_str(yaml).expect("settings");
         let mut findings = Vec::new();
-        let parsed = parse(&settings, ("id".into(), "s".into()), "backendSettings[s]", &Probes::new(), &mut findings);
+        let parsed = parse(
+            &settings,
+            ("id".into(), "s".into(), "key".into()),
+            "backendSettings[s]",
+            &Probes::new(),
+            &mut findings,
+        );
         (parsed, findings)
     }
 

@@ -3,7 +3,7 @@
 //! Delete a line here when the data plane has learnt it; nothing else knows that something is missing.
 
 use penstock_api::ApplicationGatewaySpec;
-use penstock_api::gateway::{BackendProtocol, BackendSettings, ClientAuthMode, Listener, LoadBalancing, ProxyProtocol};
+use penstock_api::gateway::{BackendProtocol, BackendSettings, ClientAuthMode, Listener, ProxyProtocol};
 
 use crate::finding::Finding;
 
@@ -65,13 +65,6 @@ pub(crate) fn settings(settings: &BackendSettings, field: &str) -> Vec<Finding> 
     }
     if settings.tls.is_some() {
         found.push(unsupported(&format!("{field}.tls"), "", "requests are answered with 502"));
-    }
-    if settings.cookie_affinity.is_some() {
-        found.push(unsupported(&format!("{field}.cookieAffinity"), "", "no cookie is set"));
-    }
-    if settings.load_balancing != LoadBalancing::RoundRobin {
-        let what = format!(" {:?}", settings.load_balancing);
-        found.push(unsupported(&format!("{field}.loadBalancing"), &what, "RoundRobin is used"));
     }
     found
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use penstock_model::{Cluster, ClusterId, EndpointSet};
+use penstock_model::{Balancing, Cluster, ClusterId, Draining, EndpointSet};
 
+use super::choice::{Asked, ByClient, COMPARED, least_loaded};
 use super::endpoint::{Health, LiveEndpoint};
 use super::gate::Gate;
+use super::sessions::{Sessions, Token};
 use super::shares::Shares;
 
 /// A cluster. Only the plane task changes it; workers read.
@@ -30,6 +32,12 @@ pub(crate) struct Members {
     /// Those that take traffic.
     available: Vec<Arc<LiveEndpoint>>,
     shares: Shares,
+    /// The least loaded one is chosen.
+    least_loaded: bool,
+    /// Clients' places, where their addresses decide.
+    by_client: Option<Arc<ByClient>>,
+    /// Endpoints by the tokens of cookies, where those decide.
+    sessions: Option<Sessions>,
 }
 
 /// What a change of endpoints means for connections.
@@ -42,7 +50,8 @@ pub(crate) struct Moved {
 }
 
 impl Members {
-    fn new(all: Vec<Arc<LiveEndpoint>>, always_healthy: usize) -> Self {
+    fn new(all: Vec<Arc<LiveEndpoint>>, config: &Cluster, before: Option<&Self>) -> Self {
+        let always_healthy = min_servers(config);
         let up = |endpoint: &&Arc<LiveEndpoint>| endpoint.is_available();
         let mut available: Vec<_> = all.iter().filter(up).cloned().collect();
         if available.is_empty() {
@@ -57,7 +66,19 @@ impl Members {
             available.extend(others);
         }
         let shares = Shares::new(available.iter().map(|endpoint| endpoint.endpoint.weight));
-        Self { all, available, shares }
+        let same = |before: &&Self| before.all.iter().map(|e| e.number).eq(all.iter().map(|e| e.number));
+        let by_client = (config.balancing == Balancing::IpHash).then(|| {
+            let made = before.filter(same).and_then(|before| before.by_client.clone());
+            made.unwrap_or_else(|| Arc::new(ByClient::new(&all)))
+        });
+        let sessions = config.affinity.as_deref().map(|key| {
+            let Draining { timeout, spread } = config.draining;
+            // What comes later could not be closed with the rest.
+            let keep = timeout.saturating_sub(spread);
+            Sessions::new(key, &all, before.and_then(|before| before.sessions.as_ref()), keep)
+        });
+        let least_loaded = config.balancing == Balancing::LeastConnections;
+        Self { all, available, shares, least_loaded, by_client, sessions }
     }
 }
 
@@ -65,7 +86,7 @@ impl LiveCluster {
     /// A cluster with the endpoints of its configuration.
     pub(crate) fn new(config: Arc<Cluster>) -> Self {
         let all = config.endpoints.as_slice().iter().map(|endpoint| Arc::new(LiveEndpoint::new(endpoint.clone())));
-        let members = Members::new(all.collect(), min_servers(&config));
+        let members = Members::new(all.collect(), &config, None);
         let failures = AtomicU32::new(config.outlier.consecutive_failures);
         let gate = Gate::new(config.limits);
         Self {
@@ -102,14 +123,37 @@ impl LiveCluster {
         self.members.load().available.len()
     }
 
-    /// The endpoint whose turn it is, where possible none of those that were tried already.
-    pub(crate) fn pick(&self, tried: &[u64]) -> Option<Arc<LiveEndpoint>> {
+    /// The endpoint for a request, where possible none of those that were tried already.
+    pub(crate) fn pick(&self, asked: &Asked<'_>) -> Option<Arc<LiveEndpoint>> {
         let members = self.members.load();
+        let fresh = |endpoint: &&Arc<LiveEndpoint>| !asked.tried.contains(&endpoint.number);
+        if let (Some(places), Some(client)) = (&members.by_client, asked.client) {
+            let candidates = places.candidates(client).filter_map(|at| members.all.get(at));
+            let mut usable = candidates.filter(|endpoint| endpoint.is_available() && endpoint.endpoint.weight > 0);
+            if let Some(endpoint) = usable.find(fresh) {
+                return Some(Arc::clone(endpoint));
+            }
+        }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let first = members.shares.turn(turn)?;
-        let fresh = |endpoint: &&Arc<LiveEndpoint>| !tried.contains(&endpoint.number);
         let others = || members.available[first..].iter().chain(&members.available[..first]);
-        others().take(tried.len() + 1).find(fresh).or_else(|| others().find(fresh)).or_else(|| others().next()).cloned()
+        if members.least_loaded
+            && let Some(endpoint) = least_loaded(others().filter(fresh).take(COMPARED))
+        {
+            return Some(Arc::clone(endpoint));
+        }
+        let some = asked.tried.len() + 1;
+        others().take(some).find(fresh).or_else(|| others().find(fresh)).or_else(|| others().next()).cloned()
+    }
+
+    /// The endpoint that a cookie's token stands for, as long as it may get requests.
+    pub(crate) fn session(&self, token: Token) -> Option<Arc<LiveEndpoint>> {
+        self.members.load().sessions.as_ref()?.endpoint(token).cloned()
+    }
+
+    /// What stands for an endpoint in a cookie.
+    pub(crate) fn token(&self, endpoint: &LiveEndpoint) -> Option<Token> {
+        self.members.load().sessions.as_ref().map(|sessions| sessions.token(endpoint))
     }
 
     /// Whether a failure of an endpoint is one too many in a row.
@@ -151,14 +195,14 @@ impl LiveCluster {
             .collect();
         let gone = |old: &&Arc<LiveEndpoint>| set.as_slice().binary_search(&old.endpoint).is_err();
         moved.departed = before.all.iter().filter(gone).cloned().collect();
-        self.members.store(Arc::new(Members::new(all, min_servers(&self.config.load()))));
+        self.members.store(Arc::new(Members::new(all, &self.config.load(), Some(&before))));
         moved
     }
 
     /// Looks at the health of its endpoints again.
     pub(crate) fn refresh(&self) {
-        let all = self.members.load().all.clone();
-        self.members.store(Arc::new(Members::new(all, min_servers(&self.config.load()))));
+        let before = self.members.load_full();
+        self.members.store(Arc::new(Members::new(before.all.clone(), &self.config.load(), Some(&before))));
     }
 }
 

@@ -1,12 +1,16 @@
 //! Clusters at work: endpoints, their health, and whose turn it is.
 
+mod choice;
 mod endpoint;
 mod gate;
 mod live;
+mod sessions;
 mod shares;
 
+pub(crate) use choice::{Asked, client_hash};
 pub(crate) use endpoint::Active;
 pub use endpoint::{Health, LiveEndpoint};
 pub(crate) use gate::{Full, Place};
 pub use live::LiveCluster;
+pub(crate) use sessions::Token;
 pub(crate) use shares::Shares;

@@ -8,10 +8,8 @@ use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::request::{self, Parts};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
-use penstock_model::uri::Normalized;
-use penstock_model::{Forward, HostRewrite, PathOverride};
+use penstock_model::{Balancing, Forward, HostRewrite};
 
-use super::answer;
 use super::attempt::{Attempt, Failure};
 use super::body::{Body, Stream};
 use super::headers::{Added, Kept, strip_response, upgrade};
@@ -19,8 +17,8 @@ use super::record::Record;
 use super::rewrite::Rewritten;
 use super::tunnel::{Acceptance, Pending};
 use super::upload::Upload;
-use super::{Downstream, Guard, Interim};
-use crate::cluster::{Active, Full, LiveCluster, LiveEndpoint, Place};
+use super::{Downstream, Guard, Interim, affinity, answer};
+use crate::cluster::{Active, Asked, Full, LiveCluster, LiveEndpoint, Place, client_hash};
 use crate::plane::Failing;
 use crate::route_state::{NoEndpoint, RouteState};
 use crate::upstream::h1::{BodyFraming, BodyLength, EncodeError, RequestHead, ResponseHead};
@@ -59,11 +57,13 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
     if !body.is_end_stream() {
         out.interim.go_on(&out.parts.headers);
     }
+    let client = (out.forward.balancing == Balancing::IpHash).then(|| client_hash(out.downstream.peer.ip()));
+    let session = out.forward.affinity.as_ref().and_then(|affinity| affinity::token(affinity, out.parts));
     let mut tried = Vec::new();
     let mut stale = false;
     let mut place = None;
     loop {
-        let (cluster, endpoint) = match out.route.pick(&tried) {
+        let (cluster, endpoint) = match out.route.pick(&Asked { tried: &tried, client, session }) {
             Ok(picked) => picked,
             Err(NoEndpoint::NoneHealthy) => {
                 out.count_error("no_healthy");
@@ -75,6 +75,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
                 return answer::text(StatusCode::BAD_GATEWAY, detail, Some("unresolved"), record, guard);
             }
         };
+        let departing = endpoint.is_departing();
         place = match out.enter(cluster, place.take()).await {
             Ok(place) => place,
             Err(Full) => {
@@ -82,7 +83,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
                 return overflow(record, guard);
             }
         };
-        if endpoint.is_departing() && tried.is_empty() {
+        if endpoint.is_departing() && !departing && tried.is_empty() {
             // It left while the request waited for its place.
             continue;
         }
@@ -109,7 +110,12 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
         let outcome = attempt.await;
         record.received = body.received();
         match outcome {
-            Ok((link, head, sent)) => {
+            Ok((link, mut head, sent)) => {
+                if let Some(affinity) = &out.forward.affinity
+                    && let Some(token) = cluster.token(active.endpoint()).filter(|token| Some(*token) != session)
+                {
+                    affinity::begin(affinity, token, &mut head.headers);
+                }
                 out.judge(cluster, active.endpoint(), head.status.is_server_error());
                 let forward = out.forward;
                 record.backend_answered(&forward.pool, &forward.settings, started.elapsed());
@@ -363,38 +369,4 @@ fn refuse(failure: &Failure, record: Record, guard: Guard) -> Response<Body> {
         Failure::Drained => (StatusCode::BAD_GATEWAY, "the backend went away"),
     };
     answer::text(status, detail, Some(failure.reason()), record, guard)
-}
-
-/// The target for the backend; `None`: the bytes as received, unless dot segments were removed or the path is overridden.
-pub(crate) fn target(over: &PathOverride, path: &Normalized<'_>, query: Option<&str>) -> Option<String> {
-    match over {
-        PathOverride::Keep if !path.dots_removed => None,
-        PathOverride::Keep => Some(joined(path.path.to_string(), query)),
-        PathOverride::ReplacePrefix { literal, with } => Some(joined(overridden(&path.path, *literal, with), query)),
-    }
-}
-
-/// The same for a request that was rewritten. A path that no longer is what its pattern matched has no literal prefix to
-/// replace, unless it was matched again.
-pub(crate) fn rewritten_target(over: &PathOverride, rewritten: &Rewritten<'_>) -> String {
-    let matched = rewritten.reroute || !rewritten.path_changed;
-    let path = match over {
-        PathOverride::ReplacePrefix { literal, with } if matched || *literal == 0 => {
-            overridden(&rewritten.path, *literal, with)
-        }
-        _ => rewritten.path.clone(),
-    };
-    joined(path, rewritten.query.as_deref())
-}
-
-fn overridden(path: &str, literal: usize, with: &str) -> String {
-    let rest = path.get(literal..).unwrap_or_default();
-    format!("{}/{}", with.trim_end_matches('/'), rest.strip_prefix('/').unwrap_or(rest))
-}
-
-fn joined(path: String, query: Option<&str>) -> String {
-    match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    }
 }

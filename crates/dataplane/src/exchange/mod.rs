@@ -2,6 +2,7 @@
 //! or its [`tunnel`]. Plain async functions, one after the other; what happened is in the [`record`].
 
 mod admit;
+mod affinity;
 mod answer;
 mod attempt;
 mod body;
@@ -10,6 +11,7 @@ mod headers;
 mod interim;
 mod record;
 mod rewrite;
+mod target;
 mod tunnel;
 mod upload;
 mod validate;
@@ -194,8 +196,8 @@ pub(crate) async fn answer(
         Action::Redirect(redirect) => answer::redirect(redirect, parts, valid.host, record, guard),
         Action::Forward(to) => {
             let own = match &rewritten {
-                Some(rewritten) => Some(forward::rewritten_target(&to.path, rewritten)),
-                None => forward::target(&to.path, path, *query),
+                Some(rewritten) => Some(target::rewritten(&to.path, rewritten)),
+                None => target::received(&to.path, path, *query),
             };
             let received = || parts.uri.path_and_query().map_or("/", |target| target.as_str());
             let headers = match &rewritten {

@@ -1,11 +1,11 @@
 //! One HTTP/1.1 connection of a test: whole exchanges, an answer piece by piece, or raw bytes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::message::{Head, Request, Response, owned};
@@ -39,6 +39,19 @@ impl Connection {
     /// Refused, or no answer in time.
     pub async fn open(addr: SocketAddr) -> Result<Self> {
         let stream = connect(addr).await?;
+        let local = stream.local_addr()?;
+        Ok(Self::over(Box::new(stream), local))
+    }
+
+    /// Connects over TCP from this address, any of 127.0.0.0/8.
+    ///
+    /// # Errors
+    /// Refused, or no answer in time.
+    pub async fn open_from(source: IpAddr, addr: SocketAddr) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        let stream =
+            timeout(PATIENCE, socket.connect(addr)).await.map_err(|_| anyhow!("no connection to {addr}"))??;
         let local = stream.local_addr()?;
         Ok(Self::over(Box::new(stream), local))
     }

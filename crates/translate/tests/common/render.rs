@@ -137,6 +137,7 @@ fn forwarded(forward: &Forward) -> String {
         host,
         path,
         affinity,
+        balancing,
         max_body,
         rewrites,
     } = forward;
@@ -176,8 +177,9 @@ fn forwarded(forward: &Forward) -> String {
         let _ = write!(text, ", path {with} for the first {literal}");
     }
     if let Some(affinity) = affinity {
-        let _ = write!(text, ", cookie {}", affinity.cookie);
+        let _ = write!(text, ", cookie {} with key {}", affinity.cookie, affinity.key);
     }
+    default(&format!("{balancing:?}"), "RoundRobin", "balancing", &mut text);
     if let Some(set) = rewrites {
         let rules: Vec<String> = set.rules.iter().map(rewrite).collect();
         let _ = write!(text, ", rewrites {} [{}]", set.name, rules.join("; "));
@@ -230,6 +232,7 @@ fn cluster(cluster: &Cluster) -> Value {
         protocol,
         tls,
         balancing,
+        affinity,
         probe: health,
         draining,
         outlier,
@@ -246,6 +249,9 @@ fn cluster(cluster: &Cluster) -> Value {
     map.insert("endpoints".into(), list(endpoints));
     let how = format!("{protocol:?}, {balancing:?}, drains {:?} spread {:?}", draining.timeout, draining.spread);
     map.insert("how".into(), how.into());
+    if let Some(key) = affinity {
+        map.insert("sessions".into(), format!("key {key}").into());
+    }
     if *outlier != OutlierDetection::default() {
         let OutlierDetection { consecutive_failures, ejection_time, max_percent } = outlier;
         let text = format!("out after {consecutive_failures} failures for {ejection_time:?}, at most {max_percent} %");
