@@ -53,8 +53,10 @@ async fn many_share_a_connection_with_requests() {
     assert_eq!(handshake.header("sec-websocket-version"), Some("13"));
     sockets[0].close(1000, "bye").await.unwrap();
     closed(&gateway, "client", 1).await;
-    assert_eq!(backend.command_websockets("close=1000"), 19);
-    assert_eq!(sockets[1].ended(DEADLINE).await.unwrap(), 1000);
+    assert_eq!(backend.command_websockets("close 1000"), 19);
+    for socket in &mut sockets[1..] {
+        assert_eq!(socket.ended(DEADLINE).await.unwrap(), 1000);
+    }
     gateway.wait_metric("penstock_websocket_closed_total", &[("reason", "backend")], 19.0).await;
 }
 
