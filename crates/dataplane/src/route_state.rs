@@ -8,9 +8,9 @@ use hashbrown::HashMap;
 use penstock_model::{Action, BackendTarget, ClusterId, Listener, ListenerId, Route, WeightedBackend};
 use penstock_routing::RouteTable;
 use prometheus::{IntCounter, IntGauge};
-use rustls::ServerConfig;
 
 use crate::cluster::{Asked, LiveCluster, LiveEndpoint, Shares, Token};
+use crate::tls::ServerTls;
 
 /// Everything a worker reads, behind one swapped pointer.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ pub(crate) struct ListenerState {
     /// `namespace/name` of the gateway, for labels and logs.
     pub(crate) gateway: Arc<str>,
     /// TLS with its certificates; `None` for plain HTTP.
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Arc<ServerTls>>,
 }
 
 /// A route at work.

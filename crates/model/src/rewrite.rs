@@ -167,6 +167,8 @@ pub enum Variable {
     ClientIp,
     /// Port of the peer.
     ClientPort,
+    /// What is known of the client's certificate, by the header that says it to backends.
+    ClientCertificate(&'static str),
     /// User name of Basic authentication.
     ClientUser,
     /// Host of the request, without a port.

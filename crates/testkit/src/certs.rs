@@ -89,11 +89,8 @@ impl Ca {
     /// When a name is neither a DNS name nor an address, or a time before 1970.
     #[must_use]
     pub fn server_between(&self, names: &[&str], from: SystemTime, to: SystemTime) -> Identity {
-        let date = |time: SystemTime| {
-            date_time_ymd(1970, 1, 1) + time.duration_since(SystemTime::UNIX_EPOCH).expect("a time since 1970")
-        };
         let mut params = server_params(names);
-        (params.not_before, params.not_after) = (date(from), date(to));
+        set_life(&mut params, from, to);
         self.sign(&params, &KeyPair::generate().expect("a P-256 key can be made"))
     }
 
@@ -103,16 +100,46 @@ impl Ca {
     /// When the name is no valid one.
     #[must_use]
     pub fn client(&self, name: &str) -> Identity {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(&client_params(name), &KeyPair::generate().expect("a P-256 key can be made"))
+    }
+
+    /// The same with this life, in whole seconds.
+    ///
+    /// # Panics
+    /// When the name is no valid one, or a time before 1970.
+    #[must_use]
+    pub fn client_between(&self, name: &str, from: SystemTime, to: SystemTime) -> Identity {
+        let mut params = client_params(name);
+        set_life(&mut params, from, to);
         self.sign(&params, &KeyPair::generate().expect("a P-256 key can be made"))
+    }
+
+    /// A ConfigMap with the CA's certificate as a manifest.
+    #[must_use]
+    pub fn config_map_yaml(&self, namespace: &str, name: &str) -> String {
+        let lines: String = self.pem.lines().map(|line| format!("    {line}\n")).collect();
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {namespace}}}\ndata:\n  ca.crt: |\n{lines}"
+        )
     }
 
     fn sign(&self, params: &CertificateParams, key: &KeyPair) -> Identity {
         let cert = params.signed_by(key, &self.issuer).expect("the CA can sign");
         Identity { cert_pem: cert.pem(), key_pem: key.serialize_pem() }
     }
+}
+
+fn set_life(params: &mut CertificateParams, from: SystemTime, to: SystemTime) {
+    let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("a time since 1970");
+    params.not_before = date_time_ymd(1970, 1, 1) + since(from);
+    params.not_after = date_time_ymd(1970, 1, 1) + since(to);
+}
+
+fn client_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
 }
 
 fn server_params(names: &[&str]) -> CertificateParams {

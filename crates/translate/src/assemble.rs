@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_api::ApplicationGatewayStatus;
-use penstock_api::gateway::{GatewaySummary, ListenerStatus};
+use penstock_api::gateway::{CaKind, GatewaySummary, ListenerStatus};
 use penstock_api::reasons::{ConditionType, GatewayReason, ListenerReason};
 use penstock_model::{Listener, ListenerId, Name, ObjectRef, Problem, Route};
 
+use crate::authorities;
 use crate::finding::{Effect, Finding};
 use crate::gateway::Gateway;
 use crate::listener::{self, Claims};
@@ -37,6 +38,8 @@ pub(crate) struct Assembled {
     pub(crate) problems: Vec<Problem>,
     /// Secrets that listeners name.
     pub(crate) secrets: BTreeSet<Key>,
+    /// ConfigMaps that listeners name.
+    pub(crate) config_maps: BTreeSet<Key>,
 }
 
 impl Assembly<'_> {
@@ -70,6 +73,14 @@ impl Assembly<'_> {
         for listener in &gateway.listeners {
             for reference in listener.tls.iter().flat_map(|tls| &tls.certificates) {
                 assembled.secrets.insert(tls::secret_key(&gateway, reference));
+            }
+            let authorities = listener.tls.iter().filter_map(|tls| tls.client_auth.as_ref());
+            for reference in authorities.flat_map(|auth| &auth.ca_certificate_refs) {
+                let key = authorities::key(reference, &gateway.key.namespace);
+                match reference.kind {
+                    CaKind::ConfigMap => assembled.config_maps.insert(key),
+                    CaKind::Secret => assembled.secrets.insert(key),
+                };
             }
             let mut findings = listener.findings.clone();
             let bind_port = self.bind_port(&gateway, listener.port);

@@ -4,13 +4,14 @@
 //! and a status condition of that object, and everything else goes on.
 //!
 //! The way of an object: `gateway` and `listener` parse a gateway, `rule` attaches rules to it and makes routes of them
-//! (`hosts`, `paths`, `rank`, `redirect`), `pool` and `service` find their backends, `tls` and
-//! `certificate` what a listener proves its name with, `assemble` puts listeners and statuses together. `translator` remembers all of it (`memo`) and does again only what changed.
+//! (`hosts`, `paths`, `rank`, `redirect`), `pool` and `service` find their backends, `tls`,
+//! `certificate` and `authorities` what a listener proves its name with, `assemble` puts listeners and statuses together. `translator` remembers all of it (`memo`) and does again only what changed.
 //! What is wrong is a `finding` until it becomes a condition in `status`.
 
 mod address;
 mod allowed;
 mod assemble;
+mod authorities;
 mod certificate;
 mod endpoints;
 mod finding;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use penstock_api::gateway::{self, ListenerProtocol, SecretRef};
+use penstock_api::gateway::{self, ClientAuth, ListenerProtocol, SecretRef};
 use penstock_api::reasons::{ListenerReason, RuleReason};
 use penstock_model::{HostPattern, ListenerId, Name};
 
@@ -32,6 +32,7 @@ pub(crate) struct ListenerTls {
     pub(crate) certificates: Vec<SecretRef>,
     /// `None`: there is no such policy, and no handshake.
     pub(crate) policy: Option<Policy>,
+    pub(crate) client_auth: Option<ClientAuth>,
 }
 
 /// Parses a listener. What is not supported of it is said of the gateway; what keeps it from serving, of itself.
@@ -39,16 +40,9 @@ pub(crate) fn parse(spec: &gateway::Listener, unsupported: &mut Vec<Finding>) ->
     let gateway::Listener { name, port, protocol, host_names, tls, custom_error_pages: _ } = spec;
     let mut findings = Vec::new();
     let refuse = |message: String| Finding::refused(ListenerReason::UnsupportedValue.as_str(), message);
+    unsupported.extend(unsupported::listener(spec));
     let mut closed = false;
-    match unsupported::refuses_listener(spec) {
-        Some(message) => {
-            closed = true;
-            findings.push(refuse(message));
-        }
-        None => unsupported.extend(unsupported::listener(spec)),
-    }
     if tls.is_some() != (*protocol == ListenerProtocol::Https) {
-        closed = false;
         let message =
             format!("listeners[{name}]: tls goes with protocol HTTPS, always and only: add tls, or change protocol");
         findings.push(refuse(message));
@@ -65,6 +59,7 @@ pub(crate) fn parse(spec: &gateway::Listener, unsupported: &mut Vec<Finding>) ->
     }
     let tls = tls.as_ref().map(|tls| ListenerTls {
         certificates: tls.certificate_refs.clone(),
+        client_auth: tls.client_auth.clone(),
         policy: policy::parse(tls.policy.as_ref(), name, &mut findings),
     });
     closed |= tls.as_ref().is_some_and(|tls| tls.policy.is_none());

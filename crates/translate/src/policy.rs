@@ -132,23 +132,23 @@ fn is_tls13(suite: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn parsed(policy: TlsPolicy) -> (Vec<String>, Vec<String>) {
+    fn parsed(policy: &TlsPolicy) -> (Vec<String>, Vec<String>) {
         let mut findings = Vec::new();
-        let suites = parse(Some(&policy), "x", &mut findings).map(|policy| policy.cipher_suites).unwrap_or_default();
+        let suites = parse(Some(policy), "x", &mut findings).map(|policy| policy.cipher_suites).unwrap_or_default();
         let suites = suites.iter().map(ToString::to_string).collect();
         (suites, findings.into_iter().map(|finding| finding.message).collect())
     }
 
     fn custom(suites: &[&str]) -> (Vec<String>, Vec<String>) {
         let cipher_suites = suites.iter().map(|&suite| suite.to_owned()).collect();
-        parsed(TlsPolicy { name: None, min_protocol_version: None, cipher_suites })
+        parsed(&TlsPolicy { name: None, min_protocol_version: None, cipher_suites })
     }
 
     #[test]
     fn every_predefined_policy_leaves_suites_for_both_kinds_of_certificates() {
         for (name, _) in NAMES {
             let policy = TlsPolicy { name: Some(name.to_owned()), ..TlsPolicy::default() };
-            let (suites, _) = parsed(policy);
+            let (suites, _) = parsed(&policy);
             for kind in ["ECDHE_RSA", "ECDHE_ECDSA"] {
                 assert!(suites.iter().any(|suite| suite.contains(kind)), "{name}: {suites:?}");
             }

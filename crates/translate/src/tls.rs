@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use penstock_api::gateway::ClientAuthMode;
 use penstock_api::k8s::Secret;
 use penstock_api::reasons::ListenerReason;
-use penstock_model::{ListenerTls, TlsVersion};
+use penstock_model::{self as model, ListenerTls, TlsVersion};
 
+use crate::authorities::Authorities;
 use crate::certificate::{self, Age, Parsed};
 use crate::finding::Finding;
 use crate::gateway::Gateway;
@@ -19,6 +21,7 @@ use crate::snapshot::{Key, Snapshot};
 #[derive(Debug, Default)]
 pub(crate) struct Certificates {
     read: BTreeMap<Key, (Arc<Secret>, Result<Parsed, String>)>,
+    authorities: Authorities,
     /// When the first certificate in use will be of another age, in seconds since 1970.
     next_age: Option<i64>,
 }
@@ -64,12 +67,19 @@ impl Certificates {
         }
         let none = || Policy { min_version: TlsVersion::V1_2, cipher_suites: Vec::new() };
         let Policy { min_version, cipher_suites } = tls.policy.clone().unwrap_or_else(none);
-        Some(ListenerTls { certificates, min_version, cipher_suites, client_auth: None })
+        let client_auth = tls.client_auth.as_ref().map(|auth| {
+            let field = format!("listeners[{}].tls.clientAuth.caCertificateRefs", listener.name);
+            let authorities = self.authorities.resolve(&auth.ca_certificate_refs, from, &field, snapshot, findings);
+            // Without any authority nobody is known: in mode Strict every request is refused, rather than none.
+            model::ClientAuth { strict: auth.mode == ClientAuthMode::Strict, authorities }
+        });
+        Some(ListenerTls { certificates, min_version, cipher_suites, client_auth })
     }
 
     /// Forgets Secrets that are gone.
     pub(crate) fn retain(&mut self, snapshot: &Snapshot) {
         self.read.retain(|key, _| snapshot.secrets.contains_key(key));
+        self.authorities.retain(snapshot);
         self.next_age = None;
     }
 

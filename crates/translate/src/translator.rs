@@ -290,7 +290,11 @@ impl Translator {
             rules: self.statuses.clone(),
             problems,
             again_at: self.certificates.next_age(),
-            wants: Wants { config_maps: BTreeSet::new(), secrets: assembled.secrets, pods: self.wanted_pods.clone() },
+            wants: Wants {
+                config_maps: assembled.config_maps,
+                secrets: assembled.secrets,
+                pods: self.wanted_pods.clone(),
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 //! Delete a line here when the data plane has learnt it; nothing else knows that something is missing.
 
 use penstock_api::ApplicationGatewaySpec;
-use penstock_api::gateway::{BackendProtocol, BackendSettings, ClientAuthMode, Listener, ProxyProtocol};
+use penstock_api::gateway::{BackendProtocol, BackendSettings, Listener, ProxyProtocol};
 
 use crate::finding::Finding;
 
@@ -29,31 +29,14 @@ pub(crate) fn gateway(spec: &ApplicationGatewaySpec) -> Vec<Finding> {
     found
 }
 
-/// Of a listener. Strict client certificates are refused instead, see [`refuses_listener`].
+/// Of a listener.
 pub(crate) fn listener(listener: &Listener) -> Vec<Finding> {
     let field = |rest: &str| format!("listeners[{}].{rest}", listener.name);
     let mut found = Vec::new();
-    if let Some(tls) = &listener.tls {
-        if tls.client_auth.is_some() {
-            found.push(unsupported(&field("tls.clientAuth"), "", "clients are not asked for a certificate"));
-        }
-    }
     if !listener.custom_error_pages.is_empty() {
         found.push(unsupported(&field("customErrorPages"), "", "the built-in pages are sent"));
     }
     found
-}
-
-/// Why a listener must be closed: it would let in whom its owner wants kept out.
-pub(crate) fn refuses_listener(listener: &Listener) -> Option<String> {
-    let auth = listener.tls.as_ref()?.client_auth.as_ref()?;
-    (auth.mode == ClientAuthMode::Strict).then(|| {
-        format!(
-            "listeners[{}].tls.clientAuth.mode Strict is not supported yet, and without it everybody would be let in: \
-             there is no handshake for its hosts; use Passthrough or remove clientAuth",
-            listener.name
-        )
-    })
 }
 
 /// Of backend settings, at `field`.

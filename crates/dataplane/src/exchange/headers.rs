@@ -8,6 +8,8 @@ use http::header::{
 };
 use http::{HeaderMap, request};
 
+use crate::tls::{CLIENT_CERTIFICATE, ClientCertificate};
+
 /// Headers that say where a request came from. From anyone but a trusted proxy they are replaced.
 const OURS: [&str; 8] = [
     "x-forwarded-for",
@@ -35,6 +37,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) port: u16,
     /// Whether the peer is a trusted proxy.
     pub(crate) trusted: bool,
+    /// What the peer showed of itself, where it was asked.
+    pub(crate) client: Option<&'a ClientCertificate>,
 }
 
 /// Headers that we add, written into one buffer: name and where its value stands.
@@ -82,6 +86,9 @@ impl Added {
         if absent("x-request-id") {
             added.put("x-request-id", request_id.as_bytes());
         }
+        for (name, value) in origin.client.iter().flat_map(|client| &client.headers) {
+            added.put(name, value);
+        }
         added
     }
 
@@ -112,13 +119,17 @@ impl Added {
 #[derive(Debug)]
 pub(crate) struct Kept {
     trusted: bool,
+    /// Whether what is said of a client's certificate is believed.
+    certificates: bool,
     /// Names that the Connection header lists, where there are any beyond the usual ones.
     listed: Vec<HeaderName>,
 }
 
 impl Kept {
-    pub(crate) fn of(headers: &HeaderMap, trusted: bool) -> Self {
-        Self { trusted, listed: listed(headers) }
+    pub(crate) fn of(headers: &HeaderMap, origin: &Origin<'_>) -> Self {
+        // Where we ask for certificates ourselves, ours is the one that counts.
+        let certificates = origin.trusted && origin.client.is_none();
+        Self { trusted: origin.trusted, certificates, listed: listed(headers) }
     }
 
     /// Whether the Connection header lists this name.
@@ -132,6 +143,9 @@ impl Kept {
             return false;
         }
         if !self.listed.is_empty() && self.listed.contains(name) {
+            return false;
+        }
+        if !self.certificates && is_client_certificate(name.as_str()) {
             return false;
         }
         if self.trusted { name.as_str() != "x-forwarded-for" } else { !is_ours(name.as_str()) }
@@ -178,6 +192,13 @@ fn is_ours(name: &str) -> bool {
         ours.len() == name.len() && ours.bytes().zip(name.bytes()).all(|(a, b)| a == b || (a == b'-' && b == b'_'))
     };
     matches!(name.as_bytes().first(), Some(b'x' | b'f')) && OURS.into_iter().any(same)
+}
+
+/// Whether it says something of a client's certificate, also when written with underscores.
+fn is_client_certificate(name: &str) -> bool {
+    let begins =
+        |name: &[u8]| name.iter().zip(CLIENT_CERTIFICATE.bytes()).all(|(a, b)| *a == b || (b == b'-' && *a == b'_'));
+    name.starts_with('x') && name.as_bytes().get(..CLIENT_CERTIFICATE.len()).is_some_and(begins)
 }
 
 /// Takes the hop-by-hop headers out of an answer.

@@ -30,6 +30,7 @@ use penstock_routing::{Miss, RouteRequest};
 
 use crate::access_log::Client;
 use crate::route_state::RouteState;
+use crate::tls::ClientCertificate;
 use crate::worker::Worker;
 
 pub(crate) use body::Body;
@@ -62,10 +63,12 @@ pub(crate) struct Downstream {
 }
 
 /// What the handshake agreed on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tls {
     /// Number of the listener whose certificate the client took.
     pub(crate) listener: u64,
+    /// What it showed of itself, where it was asked.
+    pub(crate) client: Option<Rc<ClientCertificate>>,
     pub(crate) version: Option<&'static str>,
     pub(crate) cipher: Option<&'static str>,
     /// HTTP/2 by ALPN.
@@ -167,9 +170,10 @@ pub(crate) async fn answer(
         scheme: if downstream.tls.is_some() { "https" } else { "http" },
         port: listener.as_ref().map_or(downstream.port, |listener| listener.listener.port),
         trusted,
+        client: downstream.tls.as_ref().and_then(|tls| tls.client.as_deref()),
     };
     let Valid { host, authority, path, query } = &valid;
-    let kept = Kept::of(&parts.headers, trusted);
+    let kept = Kept::of(&parts.headers, &origin);
     let added = Added::new(parts, &origin, &kept, authority, &request_id);
     let (route, rewritten) = match &*route.route.action {
         Action::Forward(Forward { rewrites: Some(set), .. }) => {
@@ -282,8 +286,8 @@ impl Downstream {
             user_agent: text(USER_AGENT.as_str()),
             request_id: request_id.to_owned(),
             trace_id,
-            tls_version: self.tls.and_then(|tls| tls.version),
-            tls_cipher: self.tls.and_then(|tls| tls.cipher),
+            tls_version: self.tls.as_ref().and_then(|tls| tls.version),
+            tls_cipher: self.tls.as_ref().and_then(|tls| tls.cipher),
         }
     }
 }

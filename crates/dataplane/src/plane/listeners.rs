@@ -9,7 +9,7 @@ use penstock_model::{Config, ListenerId};
 
 use crate::metrics::Metrics;
 use crate::route_state::{ListenerState, Live, PortFacts, next_number};
-use crate::tls::server_config;
+use crate::tls::server_tls;
 
 /// Listeners that are gone and whose tunnels still drain: number and end. One that comes back in time is the same again.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ pub(super) fn build(config: &Config, before: &Live, leaving: &Leaving) -> Listen
             (_, Some(old)) => old.tls.clone(),
             (None, None) => None,
             (Some(tls), None) if tls.certificates.is_empty() => None,
-            (Some(tls), None) => match server_config(tls) {
+            (Some(tls), None) => match server_tls(tls) {
                 Ok(tls) => Some(tls),
                 Err(error) => {
                     // The front end tried every key and every policy: what it let through can be served.

@@ -6,6 +6,7 @@ use penstock_model::{ListenerTls, TlsVersion};
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 
 use super::certificates::Certificates;
+use super::client_auth::ClientAuthority;
 use super::provider;
 
 /// Why a listener has no TLS.
@@ -34,8 +35,16 @@ pub(crate) enum TlsError {
     Policy(rustls::Error),
 }
 
+/// The server side of a listener.
+#[derive(Debug)]
+pub(crate) struct ServerTls {
+    pub(super) config: Arc<ServerConfig>,
+    /// `None`: clients are not asked for a certificate.
+    pub(super) clients: Option<ClientAuthority>,
+}
+
 /// Builds the server side of a listener.
-pub(crate) fn server_config(tls: &ListenerTls) -> Result<Arc<ServerConfig>, TlsError> {
+pub(crate) fn server_tls(tls: &ListenerTls) -> Result<Arc<ServerTls>, TlsError> {
     let certificates = Certificates::new(&tls.certificates)?;
     let mut provider = (*provider()).clone();
     let listed = !tls.cipher_suites.is_empty();
@@ -47,15 +56,19 @@ pub(crate) fn server_config(tls: &ListenerTls) -> Result<Arc<ServerConfig>, TlsE
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+    let clients = tls.client_auth.as_ref().map(ClientAuthority::new);
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
-        .map_err(TlsError::Policy)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(certificates));
+        .map_err(TlsError::Policy)?;
+    let builder = match &clients {
+        Some(clients) => builder.with_client_cert_verifier(clients.asks()),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
     // Who lists suites means their order; else a client without AES in hardware has its way.
     config.ignore_client_order = listed;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Arc::new(ServerTls { config: Arc::new(config), clients }))
 }
 
 /// Whether a suite has this registered name; the library writes those of TLS 1.3 as `TLS13_...`.

@@ -2,6 +2,8 @@
 //! A handshake under way keeps the certificate it began with; the next one sees the new table.
 
 mod certificates;
+mod client_auth;
+mod client_certificate;
 mod config;
 
 use std::io;
@@ -16,7 +18,8 @@ use tokio_rustls::server::TlsStream;
 use crate::exchange::Tls;
 use crate::worker::Worker;
 
-pub(crate) use config::server_config;
+pub(crate) use client_certificate::{ClientCertificate, PREFIX as CLIENT_CERTIFICATE, Verdict};
+pub(crate) use config::{ServerTls, server_tls};
 
 /// From the first byte of a connection to the end of its handshake.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,15 +62,16 @@ pub(crate) async fn handshake(
         .or_else(|| live.default_tls(port))
         .and_then(|listener| Some((listener.number, listener.tls.clone()?)));
     drop(live);
-    let Some((listener, config)) = found else {
+    let Some((listener, tls)) = found else {
         return Err(io::Error::new(io::ErrorKind::NotFound, "no HTTPS listener for the server name").into());
     };
-    let stream = start.into_stream(config).await?;
+    let stream = start.into_stream(Arc::clone(&tls.config)).await?;
     let (_, connection) = stream.get_ref();
     let version = connection.protocol_version().and_then(|version| version.as_str());
     let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
     let http2 = connection.alpn_protocol() == Some(b"h2");
-    let agreed = Tls { listener, version, cipher, http2 };
+    let client = tls.clients.as_ref().map(|clients| Rc::new(clients.judge(connection.peer_certificates())));
+    let agreed = Tls { listener, client, version, cipher, http2 };
     Ok((stream, agreed))
 }
 

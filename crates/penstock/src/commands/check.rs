@@ -129,9 +129,10 @@ fn may_be_elsewhere(problem: &Problem, snapshot: &Snapshot) -> bool {
     if problem.reason == GatewayReason::UnsupportedField.as_str() {
         return problem.condition != ConditionType::Accepted.as_str();
     }
-    let missing = problem.message.split("Secret ").nth(1).and_then(|rest| rest.split([' ', ':']).next());
-    problem.reason == ListenerReason::InvalidCertificateRef.as_str()
-        && missing.is_some_and(|key| !snapshot.secrets.keys().any(|secret| secret.to_string() == key))
+    let named = |kind: &str| problem.message.split(kind).nth(1).and_then(|rest| rest.split([' ', ':']).next());
+    let secret = named("Secret ").is_some_and(|key| !snapshot.secrets.keys().any(|secret| secret.to_string() == key));
+    let map = named("ConfigMap ").is_some_and(|key| !snapshot.config_maps.keys().any(|map| map.to_string() == key));
+    problem.reason == ListenerReason::InvalidCertificateRef.as_str() && (secret || map)
 }
 
 fn summary(objects: usize, skipped: usize, refused: usize, warnings: usize) -> String {

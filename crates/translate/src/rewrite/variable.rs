@@ -5,9 +5,17 @@ use penstock_model::rewrite::Variable;
 
 /// Server variables that have no argument. Azure's `ciphers_supported`, `client_tcp_rtt`, `received_bytes` and
 /// `sent_bytes` are not among them: the first two are not known here, the others not before the request is over.
-const NAMED: [(&str, Variable); 17] = [
+const NAMED: [(&str, Variable); 25] = [
     ("add_x_forwarded_for_proxy", Variable::ForwardedFor),
     ("ciphers_used", Variable::TlsCipher),
+    ("client_certificate", Variable::ClientCertificate("x-client-certificate")),
+    ("client_certificate_end_date", Variable::ClientCertificate("x-client-certificate-end-date")),
+    ("client_certificate_fingerprint", Variable::ClientCertificate("x-client-certificate-fingerprint")),
+    ("client_certificate_issuer", Variable::ClientCertificate("x-client-certificate-issuer")),
+    ("client_certificate_serial", Variable::ClientCertificate("x-client-certificate-serial")),
+    ("client_certificate_start_date", Variable::ClientCertificate("x-client-certificate-start-date")),
+    ("client_certificate_subject", Variable::ClientCertificate("x-client-certificate-subject")),
+    ("client_certificate_verification", Variable::ClientCertificate("x-client-certificate-verification")),
     ("client_ip", Variable::ClientIp),
     ("client_port", Variable::ClientPort),
     ("client_user", Variable::ClientUser),

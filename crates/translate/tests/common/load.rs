@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use penstock_api::k8s::{EndpointSlice, Namespace, ObjectMeta, Pod, ReferenceGrant, Secret, Service};
+use penstock_api::k8s::{ConfigMap, EndpointSlice, Namespace, ObjectMeta, Pod, ReferenceGrant, Secret, Service};
 use penstock_api::{ApplicationGateway, RoutingRule};
 use penstock_model::GatewayId;
 use penstock_translate::{Key, Options, Snapshot};
@@ -46,6 +46,7 @@ pub(crate) enum Object {
     Service(Arc<Service>),
     Slice(Arc<EndpointSlice>),
     Secret(Arc<Secret>),
+    ConfigMap(Arc<ConfigMap>),
     Pod(Arc<Pod>),
     Namespace(Arc<Namespace>),
     Grant(Arc<ReferenceGrant>),
@@ -72,6 +73,7 @@ impl Case {
                 "RoutingRule" => Object::Rule(parse(value)),
                 "Service" => Object::Service(parse(value)),
                 "EndpointSlice" => Object::Slice(parse(value)),
+                "ConfigMap" => Object::ConfigMap(parse(value)),
                 "Secret" => Object::Secret(parse(value)),
                 "Pod" => Object::Pod(parse(value)),
                 "Namespace" => Object::Namespace(parse(value)),
@@ -123,6 +125,7 @@ impl Case {
                 Object::Gateway(o) => drop(snapshot.gateways.insert(key(&o.metadata), o)),
                 Object::Rule(o) => drop(snapshot.rules.insert(key(&o.metadata), o)),
                 Object::Service(o) => drop(snapshot.services.insert(key(&o.metadata), o)),
+                Object::ConfigMap(o) => drop(snapshot.config_maps.insert(key(&o.metadata), o)),
                 Object::Secret(o) => drop(snapshot.secrets.insert(key(&o.metadata), o)),
                 Object::Namespace(o) => drop(snapshot.namespaces.insert(key(&o.metadata).name, o)),
                 Object::Grant(o) => {

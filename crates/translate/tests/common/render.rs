@@ -91,6 +91,11 @@ fn listener(listener: &Listener) -> Value {
         let suites = if tls.cipher_suites.is_empty() { "" } else { " with " };
         let text = format!("{secrets} from {:?}{suites}{}", tls.min_version, tls.cipher_suites.join(" "));
         map.insert("tls".into(), text.into());
+        if let Some(auth) = &tls.client_auth {
+            let count = String::from_utf8_lossy(&auth.authorities).matches("BEGIN CERTIFICATE").count();
+            let mode = if auth.strict { "strict" } else { "passthrough" };
+            map.insert("clientAuth".into(), format!("{mode}, {count} authorities").into());
+        }
     }
     if !client_address.trusted_proxies.is_empty() || client_address.proxy_protocol != Default::default() {
         let blocks: Vec<String> = client_address.trusted_proxies.iter().map(ToString::to_string).collect();

@@ -49,6 +49,7 @@ impl<'s> Values<'s> {
             Variable::ForwardedFor => lines(&self.request.headers, &HeaderName::from_static("x-forwarded-for")),
             Variable::ClientIp => Cow::Borrowed(&downstream.peer_text),
             Variable::ClientPort => downstream.peer.port().to_string().into(),
+            Variable::ClientCertificate(header) => client_certificate(downstream, header),
             Variable::ClientUser => user(&self.request.headers),
             Variable::Host => Cow::Borrowed(host),
             Variable::Method => Cow::Borrowed(parts.method.as_str()),
@@ -59,8 +60,12 @@ impl<'s> Values<'s> {
             Variable::RequestUri => Cow::Borrowed(parts.uri.path_and_query().map_or("/", |target| target.as_str())),
             Variable::Path => Cow::Borrowed(&self.request.path),
             Variable::ServerPort => port.to_string().into(),
-            Variable::TlsVersion => Cow::Borrowed(downstream.tls.and_then(|tls| tls.version).unwrap_or_default()),
-            Variable::TlsCipher => Cow::Borrowed(downstream.tls.and_then(|tls| tls.cipher).unwrap_or_default()),
+            Variable::TlsVersion => {
+                Cow::Borrowed(downstream.tls.as_ref().and_then(|tls| tls.version).unwrap_or_default())
+            }
+            Variable::TlsCipher => {
+                Cow::Borrowed(downstream.tls.as_ref().and_then(|tls| tls.cipher).unwrap_or_default())
+            }
             Variable::TlsEnabled => Cow::Borrowed(if downstream.tls.is_some() { "On" } else { "" }),
         }
     }
@@ -82,6 +87,13 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Cow<'h, str> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     Cow::Borrowed(pairs.find(|(found, _)| *found == name).map_or("", |(_, value)| value))
+}
+
+/// What a header says of the client's certificate, where one was asked for.
+fn client_certificate<'d>(downstream: &'d Downstream, header: &str) -> Cow<'d, str> {
+    let client = downstream.tls.as_ref().and_then(|tls| tls.client.as_ref());
+    let found = client.and_then(|client| client.headers.iter().find(|(name, _)| *name == header));
+    found.map_or(Cow::Borrowed(""), |(_, value)| String::from_utf8_lossy(value))
 }
 
 /// The user of Basic authentication (RFC 7617).
