@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::cluster::{ClusterId, EndpointSet, EndpointSource};
+use crate::shared::Shared;
 
 /// New endpoints of every cluster that has this source: the fast way, past translation and route table.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +24,7 @@ pub struct Observed {
     /// Local ports that listeners asked for: bound, or the reason why not.
     pub ports: BTreeMap<u16, Result<(), String>>,
     /// Every cluster and its endpoints.
-    pub clusters: BTreeMap<ClusterId, Vec<ObservedEndpoint>>,
+    pub clusters: Shared<BTreeMap<ClusterId, Arc<[ObservedEndpoint]>>>,
 }
 
 /// An endpoint at one moment.

@@ -58,6 +58,8 @@ impl<T: Clone> DerefMut for Shared<T> {
     }
 }
 
+impl<T: Eq> Eq for Shared<T> {}
+
 impl<T: PartialEq> PartialEq for Shared<T> {
     fn eq(&self, other: &Self) -> bool {
         Self::ptr_eq(self, other) || self.0 == other.0

@@ -80,6 +80,41 @@ async fn its_endpoint_departs_after_its_rule_was_removed() {
 }
 
 #[tokio::test]
+async fn its_endpoint_departs_while_no_rule_names_it() {
+    let one = Backend::start("one").await;
+    let gateway = Gateway::start(&[gateway_with(SHORT_DRAIN)]).await;
+    gateway.write("rule.yaml", &rule_under_settings());
+    gateway.write("app.yaml", &service("app", &[&one]));
+    follows(&gateway, "one").await;
+    let mut socket = open(&gateway).await;
+    gateway.remove("rule.yaml");
+    follows(&gateway, "404").await;
+    is_alive(&gateway, &mut socket, "one").await;
+    gateway.write("app.yaml", &service("app", &[]));
+    assert_eq!(socket.ended(DEADLINE).await.unwrap(), 1001);
+    ws::closed(&gateway, "drain", 1).await;
+}
+
+#[tokio::test]
+async fn its_service_goes_before_its_endpoint() {
+    let one = Backend::start("one").await;
+    let gateway = Gateway::start(&[gateway_with(SHORT_DRAIN), rule_under_settings()]).await;
+    let both = service("app", &[&one]);
+    let (first, slices) = both.split_once("---\n").expect("a Service and its EndpointSlice");
+    assert!(slices.contains("EndpointSlice") && first.contains("kind: Service"));
+    gateway.write("service.yaml", first);
+    gateway.write("slices.yaml", slices);
+    follows(&gateway, "one").await;
+    let mut socket = open(&gateway).await;
+    gateway.remove("service.yaml");
+    follows(&gateway, "502").await;
+    is_alive(&gateway, &mut socket, "one").await;
+    gateway.remove("slices.yaml");
+    assert_eq!(socket.ended(DEADLINE).await.unwrap(), 1001);
+    ws::closed(&gateway, "drain", 1).await;
+}
+
+#[tokio::test]
 async fn its_settings_change() {
     let one = Backend::start("one").await;
     let (rule, app) = (rule_under_settings(), service("app", &[&one]));

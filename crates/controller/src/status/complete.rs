@@ -123,7 +123,7 @@ fn has_certificate(listener: &Listener) -> bool {
 
 fn backend(id: &ClusterId, config: &Config, observed: &Observed) -> Option<BackendStatus> {
     let cluster = config.clusters.get(id)?;
-    let endpoints = observed.clusters.get(id).map(Vec::as_slice).unwrap_or_default();
+    let endpoints = observed.clusters.get(id).map(|endpoints| &**endpoints).unwrap_or_default();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let unhealthy = endpoints.iter().filter(|endpoint| !endpoint.healthy).take(UNHEALTHY);
     Some(BackendStatus {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use penstock_model::{Cluster, ClusterId, Config, Draining, EndpointSet, EndpointSource};
+use penstock_model::{Cluster, ClusterChange, ClusterId, Draining, EndpointSet, EndpointSource, Shared};
 
 use super::DrainingEndpoint;
 use crate::cluster::{LiveCluster, LiveEndpoint};
@@ -13,7 +13,7 @@ use crate::worker::{Command, Departure};
 /// Every live cluster, and endpoints that left and are still draining.
 #[derive(Debug, Default)]
 pub(super) struct Clusters {
-    live: HashMap<ClusterId, Arc<LiveCluster>>,
+    live: Shared<HashMap<ClusterId, Arc<LiveCluster>>>,
     /// Clusters that no configuration names any more. What runs there goes on: only the departure of an endpoint ends it,
     /// so they hear of those until they have nothing left.
     retired: HashMap<ClusterId, Arc<LiveCluster>>,
@@ -27,16 +27,17 @@ impl Clusters {
         self.live.get(id)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<LiveCluster>> {
-        self.live.values()
+    /// All of them at this moment.
+    pub(super) fn all(&self) -> Shared<HashMap<ClusterId, Arc<LiveCluster>>> {
+        self.live.clone()
     }
 
-    /// Brings clusters in line with a configuration, all but the removal of those that are gone. Gives back those that are
-    /// new or whose probing may have changed, and what workers must be told.
-    pub(super) fn update(&mut self, config: &Config) -> (Vec<ClusterId>, Vec<Command>) {
+    /// Brings clusters in line with what a configuration changes, all but the removal of those that are gone. Gives back
+    /// those that are new or whose probing may have changed, and what workers must be told.
+    pub(super) fn update(&mut self, changes: &[ClusterChange<'_>]) -> (Vec<ClusterId>, Vec<Command>) {
         let (mut changed, mut commands) = (Vec::new(), Vec::new());
         self.forget_quiet();
-        for (id, cluster) in &config.clusters {
+        for (id, cluster) in changes.iter().filter_map(|change| Some((change.id, change.now?))) {
             let returned = self.retired.remove(id).map(|back| self.live.insert(id.clone(), back)).is_some();
             let Some(live) = self.live.get(id).cloned() else {
                 self.live.insert(id.clone(), Arc::new(LiveCluster::new(Arc::clone(cluster))));
@@ -66,8 +67,9 @@ impl Clusters {
     }
 
     /// Retires clusters that a configuration does not have. Nothing departs by that: it asks only new requests.
-    pub(super) fn remove_missing(&mut self, config: &Config) -> Vec<ClusterId> {
-        let gone: Vec<ClusterId> = self.live.keys().filter(|id| !config.clusters.contains_key(*id)).cloned().collect();
+    pub(super) fn remove_missing(&mut self, changes: &[ClusterChange<'_>]) -> Vec<ClusterId> {
+        let gone = changes.iter().filter(|change| change.now.is_none());
+        let gone: Vec<ClusterId> = gone.map(|change| change.id.clone()).collect();
         for id in &gone {
             self.retired.extend(self.live.remove_entry(id));
         }

@@ -11,11 +11,12 @@ mod observe;
 mod sockets;
 mod task;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use penstock_model::{Config, EndpointUpdate, ListenerId, Name, Observed};
+use penstock_model::{ClusterId, Config, EndpointUpdate, ListenerId, Name, Observed, Shared};
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
 
@@ -91,7 +92,7 @@ pub struct DataPlane {
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// Every cluster.
-    pub clusters: Vec<Arc<LiveCluster>>,
+    pub clusters: Shared<HashMap<ClusterId, Arc<LiveCluster>>>,
     /// Endpoints that left, and keep what they have until their drain is over.
     pub draining: Vec<DrainingEndpoint>,
     /// The configuration in the traffic.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use penstock_model::{ClusterId, Observed, ObservedEndpoint};
+use penstock_model::{ClusterId, Observed, ObservedEndpoint, Shared};
 
 use super::clusters::Clusters;
 use super::ejections::Ejections;
@@ -17,16 +17,27 @@ pub(super) type Ports = BTreeMap<u16, Result<(), String>>;
 /// Why endpoints are down, by cluster and address.
 pub(super) type Reasons = HashMap<(ClusterId, SocketAddr), String>;
 
-/// The whole picture.
-pub(super) fn observed(
-    generation: u64,
-    ports: &Ports,
-    clusters: &Clusters,
-    reasons: &Reasons,
-    ejections: &Ejections,
-) -> Observed {
-    let clusters = clusters.iter().map(|cluster| (cluster.id(), endpoints(cluster, reasons, ejections))).collect();
-    Observed { generation, ports: ports.clone(), clusters }
+/// Every cluster as it was seen last. What is reported shares it, and what did not change in it.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Shared<BTreeMap<ClusterId, Arc<[ObservedEndpoint]>>>);
+
+impl Seen {
+    /// Looks again at clusters that may have changed.
+    pub(super) fn look(&mut self, ids: &[ClusterId], clusters: &Clusters, reasons: &Reasons, ejections: &Ejections) {
+        for id in ids {
+            match clusters.get(id).map(|cluster| endpoints(cluster, reasons, ejections)) {
+                Some(now) if self.0.get(id).is_some_and(|before| **before == *now) => {}
+                Some(now) => drop(self.0.insert(id.clone(), now.into())),
+                None if self.0.contains_key(id) => drop(self.0.remove(id)),
+                None => {}
+            }
+        }
+    }
+
+    /// The whole picture.
+    pub(super) fn observed(&self, generation: u64, ports: &Ports) -> Observed {
+        Observed { generation, ports: ports.clone(), clusters: self.0.clone() }
+    }
 }
 
 fn endpoints(cluster: &LiveCluster, reasons: &Reasons, ejections: &Ejections) -> Vec<ObservedEndpoint> {

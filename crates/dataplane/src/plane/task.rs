@@ -13,7 +13,7 @@ use super::certificates::Expiries;
 use super::clusters::Clusters;
 use super::ejections::{Ejections, Failing};
 use super::listeners::Leaving;
-use super::observe::{Ports, Reasons, Series, observed};
+use super::observe::{Ports, Reasons, Seen, Series};
 use super::{Inputs, Options, Order, View, listeners, sockets};
 use crate::cluster::{Health, LiveCluster};
 use crate::metrics::Metrics;
@@ -41,6 +41,7 @@ pub(super) struct Plane {
     probes: Probes,
     reports: mpsc::UnboundedReceiver<Report>,
     reasons: Reasons,
+    seen: Seen,
     failing: mpsc::UnboundedReceiver<Failing>,
     ejections: Ejections,
     leaving: Leaving,
@@ -77,6 +78,7 @@ impl Plane {
             generation: 0,
             reports,
             reasons: Reasons::default(),
+            seen: Seen::default(),
             failing,
             ejections: Ejections::default(),
             leaving: Leaving::default(),
@@ -149,7 +151,9 @@ impl Plane {
     fn apply(&mut self, config: Arc<Config>) {
         let started = Instant::now();
         let before = self.live.load_full();
-        let (mut changed, commands) = self.clusters.update(&config);
+        let configured = Arc::clone(&self.config);
+        let changes = config.cluster_changes(&configured);
+        let (mut changed, commands) = self.clusters.update(&changes);
         let clusters = &self.clusters;
         let routes = RouteTable::compile(&config, &before.routes, |_, route| {
             Arc::new(RouteState::new(route, |id| clusters.get(id).cloned()))
@@ -177,8 +181,9 @@ impl Plane {
             self.tell(|| Command::ListenersGone(gone.clone(), departure));
         }
         self.tell_all(commands);
-        changed.extend(self.clusters.remove_missing(&config));
+        changed.extend(self.clusters.remove_missing(&changes));
         self.expiries.show(&config, &self.metrics);
+        drop(changes);
         self.config = config;
         self.generation += 1;
         self.refresh(&changed);
@@ -249,7 +254,7 @@ impl Plane {
                 }
             }
         }
-        self.publish_observed();
+        self.publish_observed(changed);
     }
 
     /// A probe changed its mind about an endpoint.
@@ -274,7 +279,7 @@ impl Plane {
                 None => self.reasons.remove(&(id.clone(), report.address)),
             };
         }
-        self.publish_observed();
+        self.publish_observed(&report.clusters);
     }
 
     /// Requests of an endpoint fail.
@@ -291,22 +296,23 @@ impl Plane {
         );
         self.metrics.backend_ejections.with_label_values(&[&*config.pool, &*config.settings]).inc();
         look_again(&mut self.series, &self.metrics, &failing.cluster);
-        self.publish_observed();
+        self.publish_observed(&[failing.cluster.id()]);
     }
 
     /// Ejected endpoints whose time is over.
     fn take_back(&mut self) {
-        for id in self.ejections.take_back(Instant::now()) {
-            if let Some(cluster) = self.clusters.get(&id) {
+        let back: Vec<ClusterId> = self.ejections.take_back(Instant::now()).into_iter().collect();
+        for id in &back {
+            if let Some(cluster) = self.clusters.get(id) {
                 look_again(&mut self.series, &self.metrics, cluster);
             }
         }
-        self.publish_observed();
+        self.publish_observed(&back);
     }
 
-    fn publish_observed(&self) {
-        let observed = observed(self.generation, &self.ports, &self.clusters, &self.reasons, &self.ejections);
-        let observed = Arc::new(observed);
+    fn publish_observed(&mut self, changed: &[ClusterId]) {
+        self.seen.look(changed, &self.clusters, &self.reasons, &self.ejections);
+        let observed = Arc::new(self.seen.observed(self.generation, &self.ports));
         self.publish.observed.send_if_modified(|current| {
             let differs = **current != *observed;
             if differs {
@@ -317,7 +323,7 @@ impl Plane {
     }
 
     fn publish_view(&self) {
-        let clusters = self.clusters.iter().cloned().collect();
+        let clusters = self.clusters.all();
         let draining = self.clusters.draining();
         self.publish.view.send_replace(View { clusters, draining, config: Arc::clone(&self.config) });
     }

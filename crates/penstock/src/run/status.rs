@@ -67,7 +67,7 @@ fn listeners(plane: &DataPlane) -> Vec<Value> {
 fn backends(plane: &DataPlane) -> Vec<Value> {
     let (view, observed) = (plane.view().borrow().clone(), Arc::clone(&plane.observed().borrow()));
     let mut backends = Vec::new();
-    for cluster in &view.clusters {
+    for cluster in view.clusters.values() {
         let (config, reasons) = (cluster.config(), observed.clusters.get(&cluster.id()));
         for endpoint in cluster.endpoints() {
             let (active, websockets) = endpoint.active();
