@@ -134,7 +134,7 @@ pub struct RuleBackend {
 
     /// Backend settings spelt out here; in place of settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inline_settings: Option<BackendSettings>,
+    pub inline_settings: Option<Box<BackendSettings>>,
 }
 
 /// Answers with a redirect.

@@ -48,7 +48,7 @@ fn defaults_of_code_and_schema_agree() {
     let by_code: RoutingRule = serde_json::from_value(value.clone()).expect("a rule");
     let by_schema: RoutingRule = serde_json::from_value(rules().admit(&value)).expect("a rule");
     assert_eq!(by_code, by_schema);
-    assert_eq!(by_code.spec.backend.and_then(|b| b.inline_settings), Some(BackendSettings::default()));
+    assert_eq!(by_code.spec.backend.and_then(|b| b.inline_settings), Some(Box::<BackendSettings>::default()));
 }
 
 #[test]

@@ -90,6 +90,7 @@ impl EndpointSet {
     pub fn new(mut endpoints: Vec<Endpoint>) -> Self {
         endpoints.sort();
         endpoints.dedup_by_key(|endpoint| endpoint.address);
+        endpoints.shrink_to_fit();
         Self(endpoints)
     }
 

@@ -24,7 +24,7 @@ use crate::translator::Touched;
 pub(crate) struct Assembly<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) options: &'a Options,
-    pub(crate) rules: &'a BTreeMap<Key, RuleMemo>,
+    pub(crate) rules: &'a BTreeMap<Key, Box<RuleMemo>>,
     pub(crate) touched: &'a Touched,
     pub(crate) certificates: &'a mut Certificates,
 }

@@ -20,6 +20,7 @@ pub(crate) fn narrow(listener: &[HostPattern], rule: &[HostPattern]) -> Vec<Host
             }
         }
     }
+    hosts.shrink_to_fit();
     hosts
 }
 

@@ -113,15 +113,15 @@ impl RulePart {
     pub(crate) fn keeping(lowered: Lowered, old: Option<&Self>, status: RuleStatus, problems: Vec<Problem>) -> Self {
         let Lowered { routes, clusters, dependencies, findings: _, hosts: _ } = lowered;
         let old_routes = old.map(|old| old.routes.as_slice()).unwrap_or_default();
-        let routes = routes
-            .into_iter()
-            .map(|(listener, routes)| {
-                let before = old_routes.iter().find(|(name, _)| *name == listener).map(|(_, routes)| routes.as_slice());
-                let mut before = before.unwrap_or_default().iter();
-                let kept = routes.into_iter().map(|route| keep(route, before.next())).collect();
-                (listener, kept)
-            })
-            .collect();
+        // Made one by one: what is collected from a list keeps the memory of that list, many times of what is kept here.
+        let mut by_listener = Vec::with_capacity(routes.len());
+        for (listener, routes) in routes {
+            let before = old_routes.iter().find(|(name, _)| *name == listener).map(|(_, routes)| routes.as_slice());
+            let mut before = before.unwrap_or_default().iter();
+            let mut kept = Vec::with_capacity(routes.len());
+            kept.extend(routes.into_iter().map(|route| keep(route, before.next())));
+            by_listener.push((listener, kept));
+        }
         let old_clusters = old.map(|old| old.clusters.as_slice()).unwrap_or_default();
         let mut distinct: Vec<Arc<Cluster>> = Vec::with_capacity(clusters.len());
         for cluster in clusters {
@@ -132,7 +132,7 @@ impl RulePart {
             }
         }
         let status = keep(status, old.map(|old| &old.status));
-        Self { routes, clusters: distinct, dependencies, status, problems }
+        Self { routes: by_listener, clusters: distinct, dependencies, status, problems }
     }
 
     /// Whether its routes are the very same as those of another.

@@ -81,7 +81,8 @@ impl Backends<'_> {
                 }
             },
         }
-        let Candidates { pool, backends, .. } = candidates;
+        let Candidates { pool, mut backends, .. } = candidates;
+        backends.shrink_to_fit();
         Forward {
             pool,
             settings: settings.label.clone(),

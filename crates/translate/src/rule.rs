@@ -83,7 +83,7 @@ pub(crate) fn attach(key: &Key, rule: &RoutingRule, gateway: &Gateway, snapshot:
     if chosen.is_empty() {
         return all_refused(findings);
     }
-    let attached: Vec<(usize, Vec<HostPattern>)> = chosen
+    let mut attached: Vec<(usize, Vec<HostPattern>)> = chosen
         .iter()
         .map(|(index, listener)| (*index, hosts::narrow(&listener.hosts, &wanted)))
         .filter(|(_, hosts)| !hosts.is_empty())
@@ -106,6 +106,7 @@ pub(crate) fn attach(key: &Key, rule: &RoutingRule, gateway: &Gateway, snapshot:
     if attached.is_empty() {
         return all_refused(findings);
     }
+    attached.shrink_to_fit();
     Attachment { listeners: attached, findings }
 }
 

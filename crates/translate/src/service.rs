@@ -1,6 +1,5 @@
 //! A Service and one of its ports: found, permitted, and made a cluster of.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use penstock_api::gateway::ServiceRef;
@@ -20,11 +19,27 @@ use crate::unsupported;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dependencies {
     /// Services, with their EndpointSlices and Pods; also those that are not there.
-    pub(crate) services: BTreeSet<Key>,
+    pub(crate) services: Keys,
     /// ReferenceGrants.
     pub(crate) grants: bool,
     /// Services of which a Pod is wanted.
-    pub(crate) pods: BTreeSet<Key>,
+    pub(crate) pods: Keys,
+}
+
+/// A few keys, each once. Of most rules it is one: a tree would take ten times its memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Keys(Box<[Key]>);
+
+impl Keys {
+    fn insert(&mut self, key: &Key) {
+        if !self.0.contains(key) {
+            self.0 = self.0.iter().chain([key]).cloned().collect();
+        }
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Key> {
+        self.0.iter()
+    }
 }
 
 /// A port of a Service.
@@ -50,7 +65,7 @@ pub(crate) fn resolve(
     dependencies: &mut Dependencies,
 ) -> Result<Resolved, Finding> {
     let key = Key::new(reference.namespace.as_deref().unwrap_or(from.namespace), reference.name.as_str());
-    dependencies.services.insert(key.clone());
+    dependencies.services.insert(&key);
     dependencies.grants |= *key.namespace != *from.namespace;
     let refuse =
         |reason: RuleReason, message: String| Finding::unresolved(reason.as_str(), format!("{field}: {message}"));
@@ -153,7 +168,7 @@ pub(crate) fn cluster(
     };
     let probe = match &settings.probe {
         ProbeChoice::Unnamed if external_name.is_none() => {
-            dependencies.pods.insert(key.clone());
+            dependencies.pods.insert(key);
             Some(match snapshot.pods.get(key).map(|pod| probe::readiness(pod, &target)) {
                 Some(Readiness::Probe(probe)) => probe,
                 Some(Readiness::Https) => {

@@ -52,6 +52,7 @@ pub(crate) fn conditions(findings: &[Finding], generation: Option<i64>) -> Vec<C
     if let Some((reason, message)) = joined(findings, Effect::Partial).filter(|_| refused.is_none()) {
         conditions.push(condition(PARTIALLY_INVALID, true, reason, message, generation));
     }
+    conditions.shrink_to_fit();
     conditions
 }
 

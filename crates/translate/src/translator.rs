@@ -25,7 +25,7 @@ pub struct Translator {
     options: Options,
     seen: Seen,
     gateways: BTreeMap<Key, GatewayMemo>,
-    rules: BTreeMap<Key, RuleMemo>,
+    rules: BTreeMap<Key, Box<RuleMemo>>,
     /// Services of which a Pod is wanted, with the number of rules that want it.
     pods: BTreeMap<Key, usize>,
     certificates: Certificates,
@@ -135,7 +135,7 @@ impl Translator {
                     }
                     let object = Arc::clone(object);
                     let memo = RuleMemo { object, gateway, attachment, taken: BTreeMap::new(), part: None };
-                    self.rules.insert(key.clone(), memo);
+                    self.rules.insert(key.clone(), Box::new(memo));
                 }
             }
         }
@@ -250,14 +250,14 @@ impl Translator {
     }
 
     fn count_pods(&mut self, old: Option<&RulePart>, new: Option<&RulePart>) {
-        for key in new.iter().flat_map(|part| &part.dependencies.pods) {
+        for key in new.iter().flat_map(|part| part.dependencies.pods.iter()) {
             let count = self.pods.entry(key.clone()).or_default();
             if *count == 0 {
                 Arc::make_mut(&mut self.wanted_pods).insert(key.clone());
             }
             *count += 1;
         }
-        for key in old.iter().flat_map(|part| &part.dependencies.pods) {
+        for key in old.iter().flat_map(|part| part.dependencies.pods.iter()) {
             if let Some(count) = self.pods.get_mut(key) {
                 *count -= 1;
                 if *count == 0 {
