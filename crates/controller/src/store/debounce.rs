@@ -1,4 +1,4 @@
-//! When to act on changes: a lone change at once, a burst when it pauses, a flood after a maximum.
+//! When to act on changes: a few at once, a burst when it pauses, a flood after a maximum.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ pub struct Delays {
     pub quiet: Duration,
     /// No change waits longer than this.
     pub max: Duration,
-    /// Whether a change after a quiet time goes out at once.
-    pub leading: bool,
+    /// How many changes after a quiet time go out at once: what follows them closely is a burst.
+    pub at_once: u32,
 }
 
 /// Collects changes of one sort.
@@ -21,21 +21,29 @@ pub(crate) struct Debounce {
     delays: Delays,
     /// The end of the time in which a further change belongs to the same burst.
     busy_until: Option<Instant>,
+    /// How many of this burst went out at once.
+    ahead: u32,
     /// When the changes that wait shall be acted on, and when the first of them came.
     waiting: Option<(Instant, Instant)>,
 }
 
 impl Debounce {
     pub(crate) fn new(delays: Delays) -> Self {
-        Self { delays, busy_until: None, waiting: None }
+        Self { delays, busy_until: None, ahead: 0, waiting: None }
     }
 
     /// A change came.
     pub(crate) fn mark(&mut self, now: Instant) {
         let busy = self.busy_until.is_some_and(|end| now < end);
         self.busy_until = Some(now + self.delays.quiet);
+        if !busy {
+            self.ahead = 0;
+        }
         self.waiting = Some(match self.waiting {
-            None if self.delays.leading && !busy => (now, now),
+            None if self.ahead < self.delays.at_once => {
+                self.ahead += 1;
+                (now, now)
+            }
             None => (now + self.delays.quiet, now),
             Some((due, first)) if due <= now => (due, first),
             Some((_, first)) => ((now + self.delays.quiet).min(first + self.delays.max), first),
@@ -60,7 +68,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn debounce() -> (Debounce, Instant) {
-        (Debounce::new(Delays { quiet: 10 * MS, max: 100 * MS, leading: true }), Instant::now())
+        (Debounce::new(Delays { quiet: 10 * MS, max: 100 * MS, at_once: 1 }), Instant::now())
     }
 
     #[test]
@@ -107,8 +115,25 @@ mod tests {
     #[test]
     fn without_a_leading_edge_the_first_waits() {
         let now = Instant::now();
-        let mut d = Debounce::new(Delays { quiet: 10 * MS, max: 100 * MS, leading: false });
+        let mut d = Debounce::new(Delays { quiet: 10 * MS, max: 100 * MS, at_once: 0 });
         d.mark(now);
         assert_eq!(d.due(), Some(now + 10 * MS));
+    }
+
+    #[test]
+    fn a_few_close_together_are_due_at_once_and_more_are_a_burst() {
+        let mut d = Debounce::new(Delays { at_once: 3, ..debounce().0.delays });
+        let start = Instant::now();
+        for n in 0..3 {
+            let now = start + n * MS;
+            d.mark(now);
+            assert_eq!(d.due(), Some(now));
+            d.clear();
+        }
+        d.mark(start + 3 * MS);
+        assert_eq!(d.due(), Some(start + 13 * MS));
+        d.clear();
+        d.mark(start + 30 * MS);
+        assert_eq!(d.due(), Some(start + 30 * MS), "after a pause they are counted anew");
     }
 }

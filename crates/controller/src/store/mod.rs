@@ -33,10 +33,11 @@ use objects::{Effect, Objects};
 pub(crate) use publish::Publisher;
 pub(crate) use slices::Slices;
 
-/// Routes: at once, and in a burst at least every 100 ms.
-const ROUTES: Delays = Delays { quiet: Duration::from_millis(10), max: Duration::from_millis(100), leading: true };
+/// Routes: a few changes at once, because two that have nothing to do with each other may well come together, and a
+/// translation costs little; in a burst at least every 100 ms.
+const ROUTES: Delays = Delays { quiet: Duration::from_millis(10), max: Duration::from_millis(100), at_once: 3 };
 /// Statuses that change with endpoints (`NoEndpoints`): the endpoints themselves are long there.
-const STATUSES: Delays = Delays { quiet: Duration::from_millis(200), max: Duration::from_secs(1), leading: false };
+const STATUSES: Delays = Delays { quiet: Duration::from_millis(200), max: Duration::from_secs(1), at_once: 0 };
 /// The longest wait for a time of day: clocks are put right.
 const CLOCK: Duration = Duration::from_secs(3600);
 /// How long a configuration waits for what its new references lead to, once there is one in force.
