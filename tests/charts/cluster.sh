@@ -54,4 +54,5 @@ install --set serviceAccount.name=$account | kubectl delete -f - >/dev/null 2>&1
 account=$namespace-some
 install --set serviceAccount.name=$account --set "watchNamespaces={$namespace-a}" | kubectl apply -f - >/dev/null
 rules yes "$namespace-a"; rules no default; own; may no watch namespaces "$namespace"
+may yes get namespaces "$namespace-a"; may no get namespaces default
 exit $failed

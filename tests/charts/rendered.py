@@ -179,7 +179,8 @@ class Namespaces(unittest.TestCase):
         self.assertEqual([a for a in arguments(objects) if "namespace" in a], ["--watch-namespace=shop", "--watch-namespace=chat"])
         for key, role in objects.items():
             if key[0] == "Role" and key[1] != "edge-system":
-                self.assertEqual({r for rule in role["rules"] for r in rule["resources"] if r in ("services", "leases", "namespaces")}, {"services"})
+                self.assertEqual({r for rule in role["rules"] for r in rule["resources"] if r in ("services", "leases", "namespaces")}, {"services", "namespaces"})
+                self.assertEqual([rule["verbs"] for rule in role["rules"] if "namespaces" in rule["resources"]], [["get"]])
 
 
 class BareMetal(unittest.TestCase):

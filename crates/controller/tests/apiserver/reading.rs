@@ -137,3 +137,19 @@ async fn an_api_server_that_comes_back_is_followed_again() {
     place.apply(&format!("{}\n---\n{}", service("two", "10.1.0.2"), rule("r", "two"))).await;
     running.backends(&["two"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_selector_knows_the_labels_of_namespaces_that_are_watched_one_by_one() {
+    let place = Place::shared("labels").await;
+    let gateway = GATEWAY.replace(
+        "listeners:",
+        "allowedRules: {namespaces: {from: Selector, selector: {matchLabels: {edge: 'yes'}}}}, listeners:",
+    );
+    place.apply(&format!("{gateway}\n---\n{}\n---\n{}", service("one", "10.1.0.1"), rule("r", "one"))).await;
+    let mut running = place.start(place.settings("a"));
+    running.backends(&[]).await;
+    place.kubectl(&["label", "namespace", "labels", "edge=yes"]).await;
+    running.backends(&["one"]).await;
+    place.kubectl(&["label", "namespace", "labels", "edge-"]).await;
+    running.backends(&[]).await;
+}

@@ -6,6 +6,7 @@
 mod follow;
 mod grants;
 mod live;
+mod namespaces;
 mod references;
 
 use std::sync::Arc;
@@ -39,7 +40,7 @@ const LISTS: [Kind; 6] = [Kind::Gateway, Kind::Rule, Kind::Service, Kind::Endpoi
 impl Namespaces {
     /// The lists that a kind comes in.
     pub(crate) fn scopes(&self, kind: Kind) -> Vec<Scope> {
-        // Namespaces are objects of the cluster; a Role of a namespace does not show them.
+        // Namespaces are objects of the cluster, and come as one list however they are read.
         if self.0.is_empty() || kind == Kind::Namespace {
             return vec![Scope { kind, namespace: None }];
         }
@@ -102,7 +103,7 @@ pub(crate) fn start(
     if namespaces.0.is_empty() {
         tasks.spawn(watch_namespaces(client.clone(), changes.clone()));
     } else {
-        drop(changes.send(vec![Change::Absent(Scope { kind: Kind::Namespace, namespace: None })]));
+        tasks.spawn(namespaces::read(client.clone(), namespaces.clone(), changes.clone()));
     }
     for scope in namespaces.scopes(Kind::Grant) {
         tasks.spawn(grants::watch(client.clone(), scope, changes.clone()));
