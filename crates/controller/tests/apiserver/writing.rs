@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use penstock_model::{Observed, ObservedEndpoint};
 use penstock_testkit::{DEADLINE, eventually};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::setup::{GATEWAY, Place, rule, service};
 
@@ -39,7 +41,12 @@ async fn statuses_say_what_became_of_objects() {
     running.observed.send_replace(Arc::new(Observed {
         generation: 1,
         ports: BTreeMap::from([(80, Ok(()))]),
-        clusters: config.clusters.keys().map(|id| (id.clone(), endpoints.clone())).collect(),
+        clusters: config
+            .clusters
+            .keys()
+            .map(|id| (id.clone(), endpoints.clone().into()))
+            .collect::<BTreeMap<_, _>>()
+            .into(),
     }));
     place.condition(&place.gateways(), "shop", "/status/conditions", "Programmed", "True/Programmed").await;
     let gateway = place.gateways().get("shop").await.unwrap();
@@ -119,4 +126,52 @@ async fn only_the_leader_writes_and_another_takes_over() {
     place.apply(&rule("later", "one")).await;
     place.condition(&place.rules(), "later", "/status/parents/0/conditions", "Accepted", "True/Accepted").await;
     first.backends(&["one"]).await;
+}
+
+#[test]
+fn another_takes_over_from_a_leader_that_died() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // A process of its own, as far as tasks go: what it would do at its end is not done.
+    let (dying, living) = (runtime(), runtime());
+    let mut first = dying.block_on(async {
+        let place = Place::shared("heirs").await;
+        let mut first = place.start(place.settings("first"));
+        first.state("leading", |state| state.leader).await;
+        first
+    });
+    let (place, mut second) = living.block_on(async {
+        let place = Place::shared("heirs").await;
+        place.apply(&format!("{GATEWAY}\n---\n{}", service("one", "10.1.0.1"))).await;
+        let mut second = place.start(place.settings("second"));
+        second.backends(&[]).await;
+        (place, second)
+    });
+    dying.block_on(first.backends(&[]));
+    dying.shutdown_background();
+    let died = Instant::now();
+    living.block_on(async {
+        let lease = || {
+            place.kubectl(&[
+                "get",
+                "lease",
+                "penstock",
+                "-o",
+                "jsonpath={.spec.holderIdentity} {.spec.leaseTransitions}",
+            ])
+        };
+        assert_eq!(lease().await, "first 0");
+        let mut state = second.outputs.state.clone();
+        timeout(2 * DEADLINE, state.wait_for(|state| state.leader)).await.expect("nobody took over").unwrap();
+        let waited = died.elapsed();
+        // It was renewed every two seconds, and holds for fifteen.
+        assert!(
+            waited > Duration::from_secs(10),
+            "the Lease was taken after {waited:?}, while it was still the first one's"
+        );
+        assert_eq!(lease().await, "second 1");
+        place.apply(&rule("r", "one")).await;
+        place.condition(&place.rules(), "r", "/status/parents/0/conditions", "Accepted", "True/Accepted").await;
+        second.backends(&["one"]).await;
+    });
+    drop(first);
 }
