@@ -106,6 +106,11 @@ microbench: ## Measure parts alone with criterion
 	@for folder in crates/*/benches; do crate=$$(basename "$$(dirname "$$folder")"); \
 	  echo "== $$crate"; $(CARGO) bench --locked -p "penstock-$$crate" --benches; done
 
+.PHONY: attack
+attack: ## Print what hostile clients cost in memory
+	@$(SETUP) rust cc
+	$(CARGO) test --locked --release -p penstock --test hostile -- --nocapture memory
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for SECONDS_EACH seconds (60)
 	@$(SETUP) rust cc fuzz

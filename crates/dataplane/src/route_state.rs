@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use penstock_model::{Action, BackendTarget, ClusterId, Listener, ListenerId, Route, WeightedBackend};
+use penstock_model::{
+    Action, BackendTarget, ClientAddress, ClusterId, Listener, ListenerId, Name, Route, WeightedBackend,
+};
 use penstock_routing::RouteTable;
 use prometheus::{IntCounter, IntGauge};
 
@@ -28,6 +30,9 @@ pub(crate) struct Live {
 pub(crate) struct PortFacts {
     /// Connections begin with TLS.
     pub(crate) tls: bool,
+    /// The name of its first listener, and whom that believes about clients.
+    pub(crate) listener: Name,
+    pub(crate) client_address: ClientAddress,
     /// `penstock_connections_open` and `_total`, under the first listener of the port.
     pub(crate) open: IntGauge,
     pub(crate) accepted: IntCounter,

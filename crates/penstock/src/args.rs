@@ -82,6 +82,18 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "PENSTOCK_PROXY_PROTOCOL", value_name = "MODE", default_value = "off")]
     pub(crate) proxy_protocol: ProxyProtocolMode,
 
+    /// Client connections that a listener's port may have; further ones are closed [default: no limit but the open files]
+    #[arg(long, env = "PENSTOCK_MAX_CONNECTIONS_PER_LISTENER", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections_per_listener: Option<u32>,
+
+    /// Client connections that one address (IPv6: one /64) may have; further ones are closed. Trusted proxies have no limit [default: no limit]
+    #[arg(long, env = "PENSTOCK_MAX_CONNECTIONS_PER_CLIENT", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections_per_client: Option<u32>,
+
+    /// A request head that does not come in time is answered with 408
+    #[arg(long, env = "PENSTOCK_REQUEST_HEAD_TIMEOUT", value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
+    pub(crate) request_head_timeout: Duration,
+
     /// Services of type ExternalName as backends
     #[arg(long, env = "PENSTOCK_ALLOW_EXTERNAL_NAME", value_parser = BoolishValueParser::new())]
     pub(crate) allow_external_name: bool,
@@ -151,7 +163,7 @@ mod tests {
         let cli = Cli::command();
         let run = cli.find_subcommand("run").unwrap();
         let flags: Vec<_> = run.get_arguments().filter(|flag| flag.get_id() != "help").collect();
-        assert_eq!(flags.len(), 19);
+        assert_eq!(flags.len(), 22);
         for flag in flags {
             let name = flag.get_long().unwrap().to_uppercase().replace('-', "_");
             assert_eq!(flag.get_env().unwrap().to_str().unwrap(), format!("PENSTOCK_{name}"));

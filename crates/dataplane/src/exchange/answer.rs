@@ -1,11 +1,12 @@
 //! Answers of the gateway itself: refusals, failures, redirects. Errors turn into HTTP here and nowhere else.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
-use http::{Response, StatusCode, request};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use http::{Response, StatusCode, Version, request};
 use penstock_model::{Redirect, RedirectTarget};
 
 use super::Guard;
+use super::attempt::Failure;
 use super::body::Body;
 use super::record::Record;
 
@@ -24,6 +25,36 @@ pub(crate) fn text(
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
+}
+
+/// The backend has all that it may have, and as much waits as may wait.
+pub(crate) fn overflow(record: Record, guard: Guard) -> Response<Body> {
+    record.refused("overflow");
+    let detail = "the backend is at its limit of connections";
+    let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, detail, Some("overflow"), record, guard);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
+/// What the client gets when every attempt failed.
+pub(crate) fn failed(failure: &Failure, version: Version, record: Record, guard: Guard) -> Response<Body> {
+    let (status, detail) = match failure {
+        Failure::ClientTimedOut(_) => {
+            record.refused("timeout");
+            (StatusCode::REQUEST_TIMEOUT, "the request body did not come in time")
+        }
+        Failure::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time"),
+        Failure::Client => (StatusCode::BAD_REQUEST, "the request body ended early"),
+        Failure::Connect(_) => (StatusCode::BAD_GATEWAY, "no connection to the backend"),
+        Failure::Backend(_) => (StatusCode::BAD_GATEWAY, "the backend failed to answer"),
+        Failure::Drained => (StatusCode::BAD_GATEWAY, "the backend went away"),
+    };
+    let mut answer = text(status, detail, Some(failure.reason()), record, guard);
+    if matches!(failure, Failure::ClientTimedOut(_)) && version < Version::HTTP_2 {
+        // RFC 9110 15.5.9: what may still come of the body is not waited for.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 /// A redirect.

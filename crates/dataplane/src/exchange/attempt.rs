@@ -23,6 +23,9 @@ pub(crate) enum Failure {
     /// No response head in time.
     #[error("no response head in {0:?}")]
     TimedOut(Duration),
+    /// Nothing came of the client's body: the backend had no chance to answer.
+    #[error("nothing of the request body in {0:?}")]
+    ClientTimedOut(Duration),
     /// The client's body failed: nobody is left to answer.
     #[error("the client went away")]
     Client,
@@ -44,6 +47,7 @@ impl Failure {
             Self::Backend(error) if error.is_disconnect() => "closed",
             Self::Backend(_) => "reset",
             Self::TimedOut(_) => "timeout",
+            Self::ClientTimedOut(_) => "client_timeout",
             Self::Client => "client",
             Self::Drained => "drain",
         }
@@ -98,6 +102,8 @@ impl<'a> Attempt<'a> {
         if self.link.connection.bytes_sent() != before {
             timer.reset(limit);
         }
-        Pin::new(timer).poll(cx).map(|()| Err(Failure::TimedOut(limit)))
+        let waits_for_client = !self.sent && self.link.connection.waits_for_body();
+        let failure = if waits_for_client { Failure::ClientTimedOut } else { Failure::TimedOut };
+        Pin::new(timer).poll(cx).map(|()| Err(failure(limit)))
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use http::header::CONTENT_LENGTH;
 use http::request::{self, Parts};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
@@ -80,7 +80,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
             Ok(place) => place,
             Err(Full) => {
                 out.count_error("overflow");
-                return overflow(record, guard);
+                return answer::overflow(record, guard);
             }
         };
         if endpoint.is_departing() && !departing && tried.is_empty() {
@@ -123,14 +123,16 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
                 return out.respond(link, head, request, protocol.is_some(), active, record, guard);
             }
             Err((failure, progress)) => {
-                out.count_error(failure.reason());
+                if !matches!(failure, Failure::Client | Failure::ClientTimedOut(_)) {
+                    out.count_error(failure.reason());
+                }
                 let was_stale = stale;
                 let again = out.may_retry(&failure, progress, record.attempts, &mut stale, &mut tried);
                 if failure.is_of_backend() && stale == was_stale {
                     out.judge(cluster, active.endpoint(), true);
                 }
                 if !again {
-                    return refuse(&failure, record, guard);
+                    return answer::failed(&failure, out.parts.version, record, guard);
                 }
                 place = active.into_place();
             }
@@ -251,7 +253,7 @@ impl Outbound<'_> {
         let again = match failure {
             Failure::Connect(_) | Failure::Backend(_) => safe,
             Failure::TimedOut(_) => safe && idempotent && self.forward.retry.on_timeout,
-            Failure::Client | Failure::Drained => false,
+            Failure::Client | Failure::ClientTimedOut(_) | Failure::Drained => false,
         };
         let closed = matches!(failure, Failure::Backend(error) if error.is_disconnect());
         if again && closed && !*stale && matches!(progress, Progress::Head { reused: true } | Progress::Nothing) {
@@ -342,31 +344,10 @@ impl Outbound<'_> {
     }
 }
 
-/// The backend has all that it may have, and as much waits as may wait.
-fn overflow(record: Record, guard: Guard) -> Response<Body> {
-    record.refused("overflow");
-    let detail = "the backend is at its limit of connections";
-    let mut answer = answer::text(StatusCode::SERVICE_UNAVAILABLE, detail, Some("overflow"), record, guard);
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    answer
-}
-
 impl Outbound<'_> {
     fn rewrite_answer(&self, status: StatusCode, headers: &mut HeaderMap) {
         if let Headers::Rewritten(rewritten) = self.headers {
             rewritten.answer(status, headers);
         }
     }
-}
-
-/// What the client gets when every attempt failed.
-fn refuse(failure: &Failure, record: Record, guard: Guard) -> Response<Body> {
-    let (status, detail) = match failure {
-        Failure::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time"),
-        Failure::Client => (StatusCode::BAD_REQUEST, "the request body ended early"),
-        Failure::Connect(_) => (StatusCode::BAD_GATEWAY, "no connection to the backend"),
-        Failure::Backend(_) => (StatusCode::BAD_GATEWAY, "the backend failed to answer"),
-        Failure::Drained => (StatusCode::BAD_GATEWAY, "the backend went away"),
-    };
-    answer::text(status, detail, Some(failure.reason()), record, guard)
 }

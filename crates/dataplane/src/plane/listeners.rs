@@ -81,6 +81,8 @@ pub(super) fn ports(config: &Config, metrics: &Metrics) -> HashMap<u16, PortFact
             let labels = [&*gateway, &*listener.id.name];
             PortFacts {
                 tls: listener.tls.is_some(),
+                listener: listener.id.name.clone(),
+                client_address: listener.client_address.clone(),
                 open: metrics.connections_open.with_label_values(&labels),
                 accepted: metrics.connections.with_label_values(&labels),
             }

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use crate::access_log::{AccessLog, WorkerLog};
 use crate::cluster::{LiveCluster, LiveEndpoint};
 use crate::metrics::{LocalMetrics, Metrics};
-use crate::worker::{Command, Limits, Totals, Worker};
+use crate::worker::{Clients, Command, Limits, Totals, Worker};
 
 pub(crate) use ejections::Failing;
 
@@ -36,6 +36,12 @@ pub struct Options {
     pub bind_address: Option<IpAddr>,
     /// Open files that the process may have.
     pub open_files: usize,
+    /// Client connections that a listener's port may have; further ones are closed.
+    pub max_connections_per_listener: Option<u32>,
+    /// Client connections that one address (of IPv6: a /64) may have; further ones are closed. Trusted proxies have no limit.
+    pub max_connections_per_client: Option<u32>,
+    /// From the first byte of a request head to its last.
+    pub request_head_timeout: Duration,
     /// How long the tunnels of a listener that is removed keep what they have.
     pub drain_timeout: Duration,
     /// The last part of it, over which they are closed.
@@ -119,6 +125,7 @@ impl DataPlane {
         let totals = Arc::new(Totals::default());
         let live = Arc::default();
         let (failing, failing_receiver) = mpsc::unbounded_channel();
+        let clients = options.max_connections_per_client.map(|limit| Arc::new(Clients::new(limit)));
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         for number in 0..options.workers.max(1) {
@@ -127,12 +134,16 @@ impl DataPlane {
             let (live, metrics, totals) = (Arc::clone(&live), metrics.clone(), Arc::clone(&totals));
             let failing = failing.clone();
             let log = options.access_log.clone();
-            let collect = options.collect;
-            let max_connections = (options.open_files / 10 * 9 / 2).max(16);
+            let limits = Limits {
+                max_connections: (options.open_files / 10 * 9 / 2).max(16),
+                per_listener: options.max_connections_per_listener,
+                clients: clients.clone(),
+                request_head: options.request_head_timeout,
+                collect: options.collect,
+            };
             threads.push(spawn(format!("worker-{number}"), move || async move {
                 let lost = metrics.access_log_lost.with_label_values::<&str>(&[]);
                 let log = WorkerLog::new(log.as_ref(), lost);
-                let limits = Limits { max_connections, collect };
                 Worker::new(live, LocalMetrics::new(metrics), log, totals, limits, failing).run(receiver).await;
             })?);
         }

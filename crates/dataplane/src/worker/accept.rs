@@ -11,7 +11,7 @@ use std::time::Duration;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Port, Worker, serve};
+use super::{OfClient, Port, Worker, serve};
 use crate::timer;
 use crate::upstream::configure;
 
@@ -23,13 +23,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Counted {
     worker: Rc<Worker>,
     open: IntGauge,
+    _of_client: Option<OfClient>,
 }
 
 impl Counted {
-    fn new(worker: &Rc<Worker>, open: IntGauge) -> Self {
+    fn new(worker: &Rc<Worker>, open: IntGauge, of_client: Option<OfClient>) -> Self {
         worker.totals.opened();
         open.inc();
-        Self { worker: Rc::clone(worker), open }
+        Self { worker: Rc::clone(worker), open, _of_client: of_client }
     }
 }
 
@@ -74,10 +75,21 @@ fn begin(worker: &Rc<Worker>, port: &Rc<Port>, stream: TcpStream, peer: SocketAd
     let live = worker.live();
     // A port without listeners is about to close: nobody is left to answer.
     let Some(facts) = live.ports.get(&port.number) else { return };
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let refuse = |reason| worker.metrics.families().refused.with_label_values(&[&*facts.listener, reason]).inc();
+    if worker.limits.per_listener.is_some_and(|limit| facts.open.get() >= i64::from(limit)) {
+        return refuse("limit");
+    }
+    // Many clients come by one trusted proxy.
+    let limited = worker.limits.clients.as_ref().filter(|_| !facts.client_address.trusts(peer.ip()));
+    let of_client = match limited.map(|clients| clients.admit(peer.ip())) {
+        Some(None) => return refuse("client_limit"),
+        Some(admitted) => admitted,
+        None => None,
+    };
     configure(&stream);
     facts.accepted.inc();
-    let counted = Counted::new(worker, facts.open.clone());
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let counted = Counted::new(worker, facts.open.clone(), of_client);
     let (worker, port) = (Rc::clone(worker), Rc::clone(port));
     if facts.tls {
         tokio::task::spawn_local(serve::tls(worker, port, stream, peer, counted));

@@ -2,6 +2,7 @@
 //! the plane publishes behind one pointer.
 
 mod accept;
+mod clients;
 mod http2;
 mod io;
 mod ports;
@@ -33,6 +34,7 @@ use crate::tunnel::{CloseReason, Filter, Registry};
 use crate::upstream::Pool;
 
 pub(crate) use accept::Counted;
+pub(crate) use clients::{Clients, OfClient};
 use ports::Port;
 
 /// Between connections becoming idle and their memory going back.
@@ -81,10 +83,16 @@ pub struct Totals {
 }
 
 /// What a worker may use, and how it gives back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// Connections beyond this number, over all workers, wait in the kernel's queue.
     pub(crate) max_connections: usize,
+    /// Those of one port beyond this number are closed.
+    pub(crate) per_listener: Option<u32>,
+    /// How many each client has, where that is limited.
+    pub(crate) clients: Option<Arc<Clients>>,
+    /// From the first byte of a request head to its last.
+    pub(crate) request_head: Duration,
     /// Gives memory of the calling thread back.
     pub(crate) collect: fn(),
 }

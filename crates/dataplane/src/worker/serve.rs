@@ -35,8 +35,6 @@ const PARK_AFTER: Duration = Duration::from_millis(200);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The same once the port closes.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
-/// From the first byte of a head to its last.
-pub(super) const REQUEST_HEAD: Duration = Duration::from_secs(60);
 /// A client that does not take what it is sent.
 pub(super) const STALLED_WRITE: Duration = Duration::from_secs(60);
 /// hyper's buffer: room for a head of 32 KiB and some more, so that it is we who refuse it.
@@ -127,7 +125,7 @@ pub(super) async fn connection<S: Parked>(
                 return;
             }
             if !std::mem::replace(&mut sniffed, true) {
-                let first = timer::timeout(REQUEST_HEAD, Box::pin(sniff::first_bytes(&mut stream))).await;
+                let first = timer::timeout(worker.limits.request_head, Box::pin(sniff::first_bytes(&mut stream))).await;
                 match first {
                     Ok(Some(First::Http1(bytes))) => early = bytes,
                     Ok(Some(First::Http2(bytes))) => {
@@ -213,7 +211,7 @@ async fn drive<S: Parked>(
             false => Waiting::Nothing,
         };
         if now != std::mem::replace(&mut waiting, now) || downstream.served.get() != before {
-            clock.reset(now.limit());
+            clock.reset(now.limit(downstream.worker.limits.request_head));
         }
         if now == Waiting::Nothing || Pin::new(&mut *clock).poll(cx).is_pending() {
             return Poll::Pending;
@@ -272,10 +270,10 @@ enum Waiting {
 }
 
 impl Waiting {
-    fn limit(self) -> Duration {
+    fn limit(self, request_head: Duration) -> Duration {
         match self {
             Self::Park => PARK_AFTER,
-            Self::Head => REQUEST_HEAD,
+            Self::Head => request_head,
             Self::Client => STALLED_WRITE,
             Self::Nothing => Duration::MAX,
         }

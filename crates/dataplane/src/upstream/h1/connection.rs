@@ -220,6 +220,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Whether the request stands still because nothing comes of its body.
+    pub fn waits_for_body(&self) -> bool {
+        self.output.waits_for_body()
+    }
+
     /// Bytes of the current request that the socket took: none means that it can safely go elsewhere.
     pub fn bytes_sent(&self) -> u64 {
         self.output.sent()

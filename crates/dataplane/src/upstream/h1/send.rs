@@ -81,6 +81,11 @@ impl Outgoing {
         self.front.capacity() + self.data.len()
     }
 
+    /// Whether all that has come of the body is out, and more must come.
+    pub(super) fn waits_for_body(&self) -> bool {
+        self.source != Source::Done && !self.is_queued()
+    }
+
     /// Whether the request is out to its last byte.
     pub(super) fn is_done(&self) -> bool {
         self.source == Source::Done && !self.is_queued() && !self.unflushed

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Port;
 use super::accept::Counted;
 use super::io::{Flow, Io};
-use super::serve::{LINGER, REQUEST_HEAD, STALLED_WRITE};
+use super::serve::{LINGER, STALLED_WRITE};
 use crate::exchange::{Downstream, Guard};
 use crate::timer::{self, Sleep, Span, Tick};
 
@@ -74,7 +74,7 @@ pub(super) async fn connection<S>(
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(HEADER_LIST)
         .enable_connect_protocol();
-    let connection = match timer::timeout(REQUEST_HEAD, pin!(builder.handshake(io))).await {
+    let connection = match timer::timeout(downstream.worker.limits.request_head, pin!(builder.handshake(io))).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return failed(&downstream, &error),
         Err(timer::Elapsed) => return downstream.count_refused("none", "timeout"),
