@@ -124,9 +124,15 @@ pub(super) async fn connection<S: Parked>(
                 let _ = stream.shutdown().await;
                 return;
             }
-            if !std::mem::replace(&mut sniffed, true) {
-                let first = timer::timeout(worker.limits.request_head, Box::pin(sniff::first_bytes(&mut stream))).await;
-                match first {
+            if !sniffed {
+                let begun = match sniff::there_now(&mut stream).await {
+                    Some(Ok(bytes)) => bytes,
+                    Some(Err(_)) => return,
+                    None => continue,
+                };
+                sniffed = true;
+                let first = Box::pin(sniff::first_bytes(&mut stream, begun));
+                match timer::timeout(worker.limits.request_head, first).await {
                     Ok(Some(First::Http1(bytes))) => early = bytes,
                     Ok(Some(First::Http2(bytes))) => {
                         // In a task of its own: this one is as large as HTTP/1 needs it.

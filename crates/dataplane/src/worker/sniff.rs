@@ -26,20 +26,33 @@ pub(super) enum First {
     Http2(Bytes),
 }
 
-/// Reads until it is clear; `None` when the client went away before.
-pub(super) async fn first_bytes<S: AsyncRead + Unpin>(stream: &mut S) -> Option<First> {
+/// What is there now, without waiting; `None` when nothing is. A fresh socket may be said to be readable and have nothing.
+pub(super) async fn there_now<S: AsyncRead + Unpin>(stream: &mut S) -> Option<io::Result<BytesMut>> {
     let mut bytes = BytesMut::new();
+    let read = poll_fn(|cx| match poll_append(stream, cx, &mut bytes) {
+        Poll::Ready(read) => Poll::Ready(Some(read)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    let read = read.await?;
+    Some(read.map(|_count| bytes))
+}
+
+/// Reads on from `bytes` until it is clear; `None` when the client went away before.
+pub(super) async fn first_bytes<S: AsyncRead + Unpin>(stream: &mut S, mut bytes: BytesMut) -> Option<First> {
+    if bytes.is_empty() {
+        return None;
+    }
     loop {
-        match poll_fn(|cx| poll_append(stream, cx, &mut bytes)).await {
-            Ok(0) | Err(_) => return None,
-            Ok(_) => {}
-        }
         let compared = bytes.len().min(PREFACE.len());
         if bytes[..compared] != PREFACE[..compared] {
             return Some(First::Http1(bytes.freeze()));
         }
         if compared == PREFACE.len() {
             return Some(First::Http2(bytes.freeze()));
+        }
+        match poll_fn(|cx| poll_append(stream, cx, &mut bytes)).await {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
         }
     }
 }
@@ -63,7 +76,8 @@ mod tests {
 
     async fn decided_by(pieces: &[&[u8]]) -> Option<First> {
         let mut script = scripted(pieces);
-        first_bytes(&mut script).await
+        let begun = there_now(&mut script).await?.ok()?;
+        first_bytes(&mut script, begun).await
     }
 
     /// A stream that gives these pieces, one a read, then its end.
