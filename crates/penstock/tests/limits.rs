@@ -167,3 +167,27 @@ async fn a_raised_limit_lets_those_in_that_wait() {
     }
     assert_eq!(backend.event_streams(), 1, "the first is still there");
 }
+
+#[tokio::test]
+async fn a_body_beyond_its_limit_is_413_and_the_backend_does_not_get_it() {
+    let (backend, gateway) = limited("limits: {maxRequestBodySize: 1Ki}").await;
+    let fits = gateway.send(&Request::post(HOST, "/fits", vec![b'x'; 1024])).await;
+    assert_eq!(fits.status, 200);
+    // Its length says so: no backend is asked.
+    assert_eq!(gateway.send(&Request::post(HOST, "/known", vec![b'x'; 1025])).await.status, 413);
+    assert_eq!(backend.count("/known"), 0);
+    // Known only when it is there.
+    let chunked = Request::post(HOST, "/chunked", vec![b'x'; 64 * 1024]).chunked(&[]);
+    assert_eq!(gateway.send(&chunked).await.status, 413);
+    gateway.wait_metric("penstock_refused_total", &[("reason", "body_too_large")], 2.0).await;
+    assert_eq!(gateway.metrics().await.sum("penstock_backend_errors_total", &[]), 0.0, "no fault of the backend's");
+}
+
+#[tokio::test]
+async fn who_waits_for_100_is_refused_before_it_sends() {
+    let (_backend, gateway) = limited("limits: {maxRequestBodySize: 1Ki}").await;
+    let mut connection = gateway.connect().await;
+    let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4096\r\nExpect: 100-continue\r\n\r\n");
+    connection.send_raw(head.as_bytes()).await.expect("the gateway reads");
+    assert_eq!(connection.response("POST").await.expect("an answer").status, 413);
+}

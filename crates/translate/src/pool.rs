@@ -100,7 +100,7 @@ impl Backends<'_> {
             },
             affinity: settings.affinity.clone(),
             balancing: settings.balancing,
-            max_body: None,
+            max_body: settings.max_body,
             rewrites: self.rewrites.clone(),
         }
     }

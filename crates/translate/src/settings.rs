@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) retry: Retry,
     pub(crate) outlier: OutlierDetection,
     pub(crate) limits: Limits,
+    /// Largest request body, in bytes.
+    pub(crate) max_body: Option<u64>,
     pub(crate) host: HostRewrite,
     /// In place of the matched literal prefix.
     pub(crate) path: Option<Arc<str>>,
@@ -111,6 +113,16 @@ pub(crate) fn parse(
         ejection_time: duration(base, &at("outlierDetection.baseEjectionTime"), 30, findings),
         max_percent: outlier_detection.max_ejection_percent.min(100),
     };
+    let max_body = limits.as_ref().and_then(|limits| {
+        let text = limits.max_request_body_size.as_deref()?;
+        let bytes = gateway::parse_bytes(text);
+        if bytes.is_none() {
+            let at = at("limits.maxRequestBodySize");
+            let message = format!("{at} {text:?} is no size such as 512Ki or 10Mi; there is no limit until then");
+            findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
+        }
+        bytes
+    });
     let host = match (host_name, pick_host_name_from_backend.unwrap_or_default()) {
         (Some(name), _) => match name.parse::<Authority>() {
             Ok(authority) => HostRewrite::Set(authority),
@@ -158,6 +170,7 @@ pub(crate) fn parse(
         },
         retry: Retry { attempts: u8::try_from(retry.attempts.min(5)).unwrap_or(5), on_timeout: retry.on_timeout },
         outlier,
+        max_body,
         limits: Limits {
             max_connections: limits.as_ref().and_then(|limits| limits.max_connections),
             max_pending: limits

@@ -14,7 +14,7 @@ pub use backend::{
     BackendAddress, BackendPool, BackendProtocol, BackendSettings, BackendTls, ConnectionDraining, CookieAffinity,
     LoadBalancing, NamedBackendSettings, Retry, ServiceRef, WebSocketTimeouts,
 };
-pub use limits::BackendLimits;
+pub use limits::{BackendLimits, parse_bytes};
 pub use listener::{
     CaKind, CaRef, ClientAuth, ClientAuthMode, ConfigMapKeyRef, CustomErrorPage, Listener, ListenerProtocol,
     ListenerTls, SecretRef, TlsPolicy, TlsVersion,

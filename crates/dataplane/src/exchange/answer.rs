@@ -45,6 +45,10 @@ pub(crate) fn failed(failure: &Failure, version: Version, record: Record, guard:
         }
         Failure::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time"),
         Failure::Client => (StatusCode::BAD_REQUEST, "the request body ended early"),
+        Failure::TooLarge => {
+            record.refused(Failure::TooLarge.reason());
+            (StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large")
+        }
         Failure::Connect(_) => (StatusCode::BAD_GATEWAY, "no connection to the backend"),
         Failure::Backend(_) => (StatusCode::BAD_GATEWAY, "the backend failed to answer"),
         Failure::Drained => (StatusCode::BAD_GATEWAY, "the backend went away"),

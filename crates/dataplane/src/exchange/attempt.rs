@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::interim::Interim;
-use super::upload::Upload;
+use super::upload::{Upload, UploadError};
 use crate::timer::{self, Sleep};
 use crate::upstream::h1::{Error, ResponseEvent, ResponseHead, SendError};
 use crate::upstream::{ConnectError, Link};
@@ -29,6 +29,9 @@ pub(crate) enum Failure {
     /// The client's body failed: nobody is left to answer.
     #[error("the client went away")]
     Client,
+    /// The client's body is longer than it may be.
+    #[error("the request body is too large")]
+    TooLarge,
     /// The drain of the endpoint is over.
     #[error("the drain of the endpoint is over")]
     Drained,
@@ -40,6 +43,11 @@ impl Failure {
         matches!(self, Self::Connect(_) | Self::Backend(_) | Self::TimedOut(_))
     }
 
+    /// Whether the client is to blame.
+    pub(crate) fn is_of_client(&self) -> bool {
+        matches!(self, Self::Client | Self::ClientTimedOut(_) | Self::TooLarge)
+    }
+
     /// Label `reason` of `penstock_backend_errors_total`, and `error` of the access log.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -49,6 +57,7 @@ impl Failure {
             Self::TimedOut(_) => "timeout",
             Self::ClientTimedOut(_) => "client_timeout",
             Self::Client => "client",
+            Self::TooLarge => "body_too_large",
             Self::Drained => "drain",
         }
     }
@@ -83,6 +92,9 @@ impl<'a> Attempt<'a> {
                 Poll::Ready(Ok(())) => self.sent = true,
                 // A backend that stops reading may still answer: the answer, or its absence, decides.
                 Poll::Ready(Err(SendError::Backend(_))) => self.sent = true,
+                Poll::Ready(Err(SendError::Body(UploadError::TooLarge(_)))) => {
+                    return Poll::Ready(Err(Failure::TooLarge));
+                }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::Client)),
                 Poll::Pending => {}
             }

@@ -54,6 +54,10 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
         Some(length) => BodyLength::Known(length),
         None => BodyLength::Chunked,
     };
+    if body.limit(out.forward.max_body).is_err() {
+        // Before anybody is asked to send it.
+        return answer::failed(&Failure::TooLarge, out.parts.version, record, guard);
+    }
     if !body.is_end_stream() {
         out.interim.go_on(&out.parts.headers);
     }
@@ -123,7 +127,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
                 return out.respond(link, head, request, protocol.is_some(), active, record, guard);
             }
             Err((failure, progress)) => {
-                if !matches!(failure, Failure::Client | Failure::ClientTimedOut(_)) {
+                if !failure.is_of_client() {
                     out.count_error(failure.reason());
                 }
                 let was_stale = stale;
@@ -253,7 +257,7 @@ impl Outbound<'_> {
         let again = match failure {
             Failure::Connect(_) | Failure::Backend(_) => safe,
             Failure::TimedOut(_) => safe && idempotent && self.forward.retry.on_timeout,
-            Failure::Client | Failure::ClientTimedOut(_) | Failure::Drained => false,
+            Failure::Client | Failure::ClientTimedOut(_) | Failure::TooLarge | Failure::Drained => false,
         };
         let closed = matches!(failure, Failure::Backend(error) if error.is_disconnect());
         if again && closed && !*stale && matches!(progress, Progress::Head { reused: true } | Progress::Nothing) {

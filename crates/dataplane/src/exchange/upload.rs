@@ -16,6 +16,8 @@ use crate::http2::Receive;
 pub(crate) struct Upload {
     source: Source,
     received: u64,
+    /// It may be no longer than this.
+    limit: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -29,6 +31,8 @@ enum Source {
 /// The client's side failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
+    #[error("the request body is longer than {0} bytes")]
+    TooLarge(u64),
     #[error(transparent)]
     Http1(#[from] hyper::Error),
     #[error(transparent)]
@@ -37,17 +41,26 @@ pub(crate) enum UploadError {
 
 impl Upload {
     pub(crate) fn new(body: Incoming) -> Self {
-        Self { source: Source::Http1(body), received: 0 }
+        Self { source: Source::Http1(body), received: 0, limit: None }
     }
 
     /// From a stream of HTTP/2. Its length is what Content-Length says, and h2 holds it to that.
     pub(crate) fn http2(parts: &request::Parts, stream: h2::RecvStream) -> Self {
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        Self { source: Source::Http2(Receive::new(stream, length)), received: 0 }
+        Self { source: Source::Http2(Receive::new(stream, length)), received: 0, limit: None }
     }
 
     pub(crate) fn empty() -> Self {
-        Self { source: Source::Empty, received: 0 }
+        Self { source: Source::Empty, received: 0, limit: None }
+    }
+
+    /// May be no longer than this from now on; whether it says by itself that it is.
+    pub(crate) fn limit(&mut self, limit: Option<u64>) -> Result<(), UploadError> {
+        self.limit = limit;
+        match limit {
+            Some(limit) if self.size_hint().lower() > limit => Err(UploadError::TooLarge(limit)),
+            _ => Ok(()),
+        }
     }
 
     /// Bytes of it that have come, without framing.
@@ -68,6 +81,9 @@ impl Body for Upload {
         };
         if let Some(Ok(frame)) = &frame {
             self.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if let Some(limit) = self.limit.filter(|limit| self.received > *limit) {
+                return Poll::Ready(Some(Err(UploadError::TooLarge(limit))));
+            }
         }
         Poll::Ready(frame)
     }

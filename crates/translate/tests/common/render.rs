@@ -146,7 +146,7 @@ fn forwarded(forward: &Forward) -> String {
         max_body,
         rewrites,
     } = forward;
-    assert_eq!((per_try_timeout, max_body), (&None, &None));
+    assert_eq!(per_try_timeout, &None);
     let backends: Vec<String> = backends
         .iter()
         .map(|backend| match &backend.target {
@@ -183,6 +183,9 @@ fn forwarded(forward: &Forward) -> String {
     }
     if let Some(affinity) = affinity {
         let _ = write!(text, ", cookie {} with key {}", affinity.cookie, affinity.key);
+    }
+    if let Some(bytes) = max_body {
+        let _ = write!(text, ", body at most {bytes}");
     }
     default(&format!("{balancing:?}"), "RoundRobin", "balancing", &mut text);
     if let Some(set) = rewrites {
