@@ -10,8 +10,8 @@ use http_body::Body;
 /// Frames taken from the body in one poll before other tasks get their turn.
 const FRAMES_PER_POLL: usize = 16;
 
-/// Sends a body as the peer's windows allow. One piece is with h2 and one in hand, never more: whoever does not take what
-/// it is sent stops the source.
+/// Sends a body as the peer's windows allow. h2 is given no more than that, and one piece is in hand: whoever does not take
+/// what it is sent stops the source.
 #[derive(Debug)]
 pub(crate) struct Send {
     stream: SendStream<Bytes>,
@@ -64,11 +64,18 @@ impl Send {
             if self.held.is_some() {
                 ready!(self.poll_window(cx))?;
             }
-            if let Some((data, last)) = self.held.take() {
-                self.stream.send_data(data, last)?;
+            if let Some((mut data, last)) = self.held.take() {
+                let room = self.stream.capacity().min(data.len());
+                let piece = data.split_to(room);
+                let last_piece = last && data.is_empty();
+                self.stream.send_data(piece, last_piece)?;
                 self.taken += 1;
-                if last {
+                if last_piece {
                     return Poll::Ready(Ok(()));
+                }
+                if !data.is_empty() {
+                    self.held = Some((data, last));
+                    continue;
                 }
             }
             let frame = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
@@ -81,15 +88,9 @@ impl Send {
             };
             match frame.into_data() {
                 Ok(data) if data.is_empty() && !body.is_end_stream() => {}
-                Ok(data) => {
-                    // As little as possible: window that is claimed and not used would be missing elsewhere. h2 raises
-                    // the claim to the length of what it is given.
-                    self.stream.reserve_capacity(usize::from(!data.is_empty()));
-                    self.held = Some((data, body.is_end_stream()));
-                }
+                Ok(data) => self.held = Some((data, body.is_end_stream())),
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
-                        self.stream.reserve_capacity(0);
                         self.stream.send_trailers(trailers)?;
                         return Poll::Ready(Ok(()));
                     }
@@ -101,8 +102,10 @@ impl Send {
     }
 
     fn poll_window(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        let empty = self.held.as_ref().is_some_and(|(data, _)| data.is_empty());
-        while !empty && self.stream.capacity() == 0 {
+        let wanted = self.held.as_ref().map_or(0, |(data, _)| data.len());
+        // Only for what is in hand: window that is claimed and not used would be missing elsewhere.
+        self.stream.reserve_capacity(wanted);
+        while wanted > 0 && self.stream.capacity() == 0 {
             match ready!(self.stream.poll_capacity(cx)) {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Poll::Ready(Err(error)),

@@ -27,7 +27,7 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    fn new(worker: &Rc<Worker>, open: IntGauge, of_client: Option<OfClient>) -> Self {
+    pub(super) fn new(worker: &Rc<Worker>, open: IntGauge, of_client: Option<OfClient>) -> Self {
         worker.totals.opened();
         open.inc();
         Self { worker: Rc::clone(worker), open, _of_client: of_client }

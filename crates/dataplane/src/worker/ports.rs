@@ -17,6 +17,10 @@ pub(crate) struct Port {
 }
 
 impl Port {
+    pub(super) fn new(number: u16) -> Rc<Self> {
+        Rc::new(Self { number, closing: Cell::new(false), notify: Notify::new() })
+    }
+
     /// Whether no more requests are wanted on its connections.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.get()
@@ -38,7 +42,7 @@ impl Port {
 impl Worker {
     /// Accepts on a socket from now on.
     pub(super) fn listen(self: &Rc<Self>, number: u16, socket: TcpListener) {
-        let port = Rc::new(Port { number, closing: Cell::new(false), notify: Notify::new() });
+        let port = Port::new(number);
         self.ports.borrow_mut().insert(number, Rc::clone(&port));
         match tokio::net::TcpListener::from_std(socket) {
             Ok(socket) => {

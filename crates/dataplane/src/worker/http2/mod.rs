@@ -5,9 +5,13 @@
 //! would need several connections of HTTP/1.
 
 mod date;
+mod meter;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod websocket;
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -15,9 +19,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
 use h2::server::{Builder, Connection};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::meter::{Meter, Metered};
 use super::Port;
 use super::accept::Counted;
 use super::io::{Flow, Io};
@@ -43,14 +49,26 @@ const HEADER_LIST: u32 = 96 * 1024;
 #[derive(Debug)]
 struct Session {
     downstream: Rc<Downstream>,
+    meter: Rc<Meter>,
     /// When something last moved on a stream.
-    moved: std::cell::Cell<Tick>,
+    moved: Cell<Tick>,
 }
 
 impl Session {
     /// Something moved.
     fn touch(&self) {
         self.moved.set(timer::now());
+    }
+}
+
+impl Session {
+    /// The client took nothing of an answer for too long. When nothing else moved on its connection either, all of it ends.
+    fn stalled(&self) {
+        if timer::real_now().since(self.moved.get()) >= STALLED_WRITE {
+            self.meter.give_up("slow_reader");
+        } else {
+            self.downstream.count_refused("none", "slow_reader");
+        }
     }
 }
 
@@ -65,7 +83,8 @@ pub(super) async fn connection<S>(
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let flow = Rc::new(Flow::default());
-    let io = Io::new(stream, early, Rc::clone(&flow));
+    let meter = Rc::new(Meter::new());
+    let io = Metered::new(Io::new(stream, early, Rc::clone(&flow)), Rc::clone(&meter));
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(STREAMS)
@@ -76,10 +95,10 @@ pub(super) async fn connection<S>(
         .enable_connect_protocol();
     let connection = match timer::timeout(downstream.worker.limits.request_head, pin!(builder.handshake(io))).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return failed(&downstream, &error),
+        Ok(Err(error)) => return failed(&downstream, &meter, &error),
         Err(timer::Elapsed) => return downstream.count_refused("none", "timeout"),
     };
-    let session = Rc::new(Session { downstream, moved: std::cell::Cell::new(timer::now()) });
+    let session = Rc::new(Session { downstream, meter, moved: Cell::new(timer::now()) });
     let worker = Rc::clone(&session.downstream.worker);
     let clock = timer::sleep_until(Tick::NEVER);
     let mut driver = Driver { connection, session, flow, clock, blocked: Tick::NEVER, state: State::Open };
@@ -90,7 +109,7 @@ pub(super) async fn connection<S>(
 
 /// A connection at work.
 struct Driver<S> {
-    connection: Connection<Io<S>, Bytes>,
+    connection: Connection<Metered<Io<S>>, Bytes>,
     session: Rc<Session>,
     flow: Rc<Flow>,
     clock: Sleep,
@@ -117,6 +136,12 @@ where
             if self.poll_streams(cx).is_ready() {
                 return Poll::Ready(());
             }
+            if let Some(reason) = self.session.meter.flood().filter(|_| self.state != State::Ending) {
+                self.session.downstream.count_refused("none", reason);
+                tracing::debug!(peer = %self.session.downstream.peer, reason, "HTTP/2 connection refused");
+                self.end(Reason::ENHANCE_YOUR_CALM);
+                continue;
+            }
             if self.state == State::Open && closed.as_mut().poll(cx).is_ready() {
                 self.state = State::Draining;
                 self.session.downstream.last.set(true);
@@ -133,6 +158,13 @@ where
         }
     }
 
+    /// Says goodbye; streams under way end with it.
+    fn end(&mut self, reason: Reason) {
+        self.state = State::Ending;
+        self.session.touch();
+        self.connection.abrupt_shutdown(reason);
+    }
+
     /// Reads and writes frames, and begins requests; ready when the connection is over.
     fn poll_streams(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -143,7 +175,7 @@ where
                     tokio::task::spawn_local(stream::serve(Rc::clone(&self.session), guard, request, respond));
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    failed(&self.session.downstream, &error);
+                    failed(&self.session.downstream, &self.session.meter, &error);
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
@@ -203,17 +235,17 @@ where
                 // Answers that it asked for and never let in.
                 self.session.downstream.count_refused("none", "slow_reader");
             }
-            self.state = State::Ending;
-            self.connection.abrupt_shutdown(h2::Reason::NO_ERROR);
+            self.end(Reason::NO_ERROR);
         }
         true
     }
 }
 
 /// A connection that ended badly: a breach of the protocol is counted, a client that went away is not.
-fn failed(downstream: &Downstream, error: &h2::Error) {
+fn failed(downstream: &Downstream, meter: &Meter, error: &h2::Error) {
     if error.is_library() {
-        downstream.count_refused("none", "bad_request");
+        let limit = error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+        downstream.count_refused("none", if limit { meter.blame() } else { "bad_request" });
     }
     tracing::debug!(peer = %downstream.peer, %error, "HTTP/2 connection ended");
 }

@@ -81,7 +81,7 @@ async fn send(session: &Session, mut respond: SendResponse<Bytes>, response: Res
     // It fails when the client has reset the stream.
     let Ok(stream) = respond.send_response(Response::from_parts(head, ()), no_body) else { return };
     if no_body {
-        return;
+        return session.meter.answered();
     }
     let sending = Sending { session, body, send: Send::new(stream), stalled: None };
     sending.await;
@@ -103,7 +103,11 @@ impl Future for Sending<'_> {
         let this = &mut *self;
         let before = this.send.taken();
         match this.send.poll(cx, &mut this.body) {
-            Poll::Ready(Ok(()) | Err(SendError::Peer(_))) => return Poll::Ready(()),
+            Poll::Ready(Ok(())) => {
+                this.session.meter.answered();
+                return Poll::Ready(());
+            }
+            Poll::Ready(Err(SendError::Peer(_))) => return Poll::Ready(()),
             Poll::Ready(Err(SendError::Body(error))) => {
                 tracing::debug!(%error, "an answer ended early");
                 this.send.reset(Reason::INTERNAL_ERROR);
@@ -114,6 +118,7 @@ impl Future for Sending<'_> {
         let taken = this.send.taken();
         if taken != before {
             this.session.touch();
+            this.session.meter.sent();
         }
         if !this.send.is_blocked() {
             this.stalled = None;
@@ -125,7 +130,7 @@ impl Future for Sending<'_> {
             clock.reset(STALLED_WRITE);
         }
         std::task::ready!(Pin::new(clock).poll(cx));
-        this.session.downstream.count_refused("none", "slow_reader");
+        this.session.stalled();
         this.send.reset(Reason::CANCEL);
         Poll::Ready(())
     }

@@ -1,0 +1,141 @@
+//! What takes minutes, on a clock of the test's: clients that stand still.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use h2::client::{Builder as Client, SendRequest};
+use http::Request;
+use prometheus::{IntGauge, Registry};
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::time::Instant;
+
+use super::super::{Limits, Totals, Worker};
+use super::*;
+use crate::access_log::WorkerLog;
+use crate::metrics::{LocalMetrics, Metrics};
+
+/// A worker without a listener: it answers everything with 404.
+struct Site {
+    worker: Rc<Worker>,
+    metrics: Metrics,
+}
+
+impl Site {
+    fn new() -> Self {
+        let metrics = Metrics::register(&Registry::new(), false).unwrap();
+        let request_head = Duration::from_secs(60);
+        let limits = Limits { max_connections: 10, per_listener: None, clients: None, request_head, collect: || {} };
+        let log = WorkerLog::new(None, metrics.access_log_lost.with_label_values::<&str>(&[]));
+        let failing = tokio::sync::mpsc::unbounded_channel().0;
+        let live = Arc::new(ArcSwap::default());
+        let local = LocalMetrics::new(metrics.clone());
+        Self { worker: Worker::new(live, local, log, Arc::new(Totals::default()), limits, failing), metrics }
+    }
+
+    /// Serves the other end of the result.
+    fn connection(&self, buffer: usize) -> (DuplexStream, JoinHandle<()>) {
+        let (near, far) = duplex(buffer);
+        let peer = "192.0.2.1:1".parse().unwrap();
+        let downstream = Downstream::new(&self.worker, 80, peer, None);
+        let counted = Counted::new(&self.worker, IntGauge::new("open", "open").unwrap(), None);
+        (near, spawn_local(connection(downstream, Port::new(80), far, Bytes::new(), counted)))
+    }
+
+    fn refused(&self, reason: &str) -> u64 {
+        self.metrics.refused.with_label_values(&["none", reason]).get()
+    }
+}
+
+/// A client with these settings.
+async fn client(stream: DuplexStream, settings: &Client) -> SendRequest<Bytes> {
+    let (requests, connection) = settings.handshake(stream).await.unwrap();
+    spawn_local(connection);
+    requests
+}
+
+/// The status of a GET, and its body, not read.
+async fn get(requests: &mut SendRequest<Bytes>) -> (u16, h2::RecvStream) {
+    poll_fn(|cx| requests.poll_ready(cx)).await.unwrap();
+    let request = Request::get("http://a.example/").body(()).unwrap();
+    let answer = requests.send_request(request, true).unwrap().0.await.unwrap();
+    (answer.status().as_u16(), answer.into_body())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends_after_three_minutes() {
+    let test = async {
+        let site = Site::new();
+        let (stream, served) = site.connection(64 * 1024);
+        let start = Instant::now();
+        let mut requests = client(stream, &Client::new()).await;
+        assert_eq!(get(&mut requests).await.0, 404);
+        served.await.unwrap();
+        let took = start.elapsed();
+        assert!(took >= IDLE && took < IDLE + LINGER + Duration::from_secs(1), "{took:?}");
+        assert_eq!(site.refused("slow_reader"), 0);
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_lets_nothing_in_is_given_up_after_a_minute() {
+    let test = async {
+        let site = Site::new();
+        let (stream, served) = site.connection(64 * 1024);
+        let start = Instant::now();
+        let mut requests = client(stream, Client::new().initial_window_size(0)).await;
+        let (status, _body) = get(&mut requests).await;
+        assert_eq!(status, 404);
+        served.await.unwrap();
+        let took = start.elapsed();
+        assert!(took >= STALLED_WRITE && took < STALLED_WRITE + LINGER + Duration::from_secs(1), "{took:?}");
+        assert_eq!(site.refused("slow_reader"), 1);
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stream_that_stands_still_ends_alone() {
+    let test = async {
+        let site = Site::new();
+        let (stream, served) = site.connection(64 * 1024);
+        let mut requests = client(stream, Client::new().initial_window_size(10)).await;
+        let (_, mut still) = get(&mut requests).await;
+        for _ in 0..14 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let (status, mut body) = get(&mut requests).await;
+            assert_eq!(status, 404);
+            while let Some(piece) = body.data().await {
+                body.flow_control().release_capacity(piece.unwrap().len()).unwrap();
+            }
+        }
+        assert_eq!(site.refused("slow_reader"), 1);
+        while let Some(Ok(_)) = still.data().await {}
+        assert!(!served.is_finished());
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_is_given_up_after_a_minute() {
+    let test = async {
+        let site = Site::new();
+        let (mut stream, served) = site.connection(1024);
+        let start = Instant::now();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        // Its pings are to be answered, and there is room for 60 answers.
+        let ping = [&b"\0\0\x08\x06\0\0\0\0\0"[..], &[0; 8]].concat();
+        let flood = spawn_local(async move {
+            while stream.write_all(&ping).await.is_ok() {}
+            stream
+        });
+        served.await.unwrap();
+        let took = start.elapsed();
+        assert!(took >= STALLED_WRITE && took < STALLED_WRITE + Duration::from_secs(1), "{took:?}");
+        assert_eq!(site.refused("slow_reader"), 1);
+        flood.await.unwrap();
+    };
+    LocalSet::new().run_until(test).await;
+}
