@@ -10,6 +10,7 @@ mod http2;
 mod metrics;
 mod plane;
 mod probe;
+mod proxy_protocol;
 mod route_state;
 pub mod timer;
 mod tls;

@@ -78,7 +78,7 @@ impl Gateway {
             probes,
             rewrite_rule_sets,
         } = &object.spec;
-        let mut findings = unsupported::gateway(&object.spec);
+        let mut findings = Vec::new();
         let client_address = client_address_of(client_address.as_ref(), &options.client_address, &mut findings);
         let session_key: Name = object.metadata.uid.as_deref().map_or_else(|| key.to_string().into(), Into::into);
         let name = key.to_string();

@@ -2,8 +2,7 @@
 //!
 //! Delete a line here when the data plane has learnt it; nothing else knows that something is missing.
 
-use penstock_api::ApplicationGatewaySpec;
-use penstock_api::gateway::{BackendProtocol, BackendSettings, Listener, ProxyProtocol};
+use penstock_api::gateway::{BackendProtocol, BackendSettings, Listener};
 
 use crate::finding::Finding;
 
@@ -15,18 +14,6 @@ pub(crate) const NAMES: bool = true;
 
 fn unsupported(field: &str, what: &str, instead: &str) -> Finding {
     Finding::partial(UNSUPPORTED_FIELD, format!("{field}{what} is not supported yet: {instead}"))
-}
-
-/// Of the gateway as a whole.
-pub(crate) fn gateway(spec: &ApplicationGatewaySpec) -> Vec<Finding> {
-    let mut found = Vec::new();
-    if let Some(mode) = spec.client_address.as_ref().and_then(|address| address.proxy_protocol)
-        && mode != ProxyProtocol::Off
-    {
-        let what = format!(" {mode:?}");
-        found.push(unsupported("clientAddress.proxyProtocol", &what, "PROXY headers are not read"));
-    }
-    found
 }
 
 /// Of a listener.

@@ -5,13 +5,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use penstock_model::{Name, ProxyProtocol};
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{OfClient, Port, Worker, serve};
+use crate::proxy_protocol::{self, ProxyError};
 use crate::timer;
 use crate::upstream::configure;
 
@@ -23,14 +26,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Counted {
     worker: Rc<Worker>,
     open: IntGauge,
-    _of_client: Option<OfClient>,
+    of_client: Option<OfClient>,
 }
 
 impl Counted {
     pub(super) fn new(worker: &Rc<Worker>, open: IntGauge, of_client: Option<OfClient>) -> Self {
         worker.totals.opened();
         open.inc();
-        Self { worker: Rc::clone(worker), open, _of_client: of_client }
+        Self { worker: Rc::clone(worker), open, of_client }
     }
 }
 
@@ -81,7 +84,8 @@ fn begin(worker: &Rc<Worker>, port: &Rc<Port>, stream: TcpStream, peer: SocketAd
         return refuse("limit");
     }
     // Many clients come by one trusted proxy.
-    let limited = worker.limits.clients.as_ref().filter(|_| !facts.client_address.trusts(peer.ip()));
+    let trusted = facts.client_address.trusts(peer.ip());
+    let limited = worker.limits.clients.as_ref().filter(|_| !trusted);
     let of_client = match limited.map(|clients| clients.admit(peer.ip())) {
         Some(None) => return refuse("client_limit"),
         Some(admitted) => admitted,
@@ -91,10 +95,50 @@ fn begin(worker: &Rc<Worker>, port: &Rc<Port>, stream: TcpStream, peer: SocketAd
     facts.accepted.inc();
     let counted = Counted::new(worker, facts.open.clone(), of_client);
     let (worker, port) = (Rc::clone(worker), Rc::clone(port));
-    if facts.tls {
-        tokio::task::spawn_local(serve::tls(worker, port, stream, peer, counted));
-    } else {
-        tokio::task::spawn_local(serve::connection(worker, port, stream, peer, None, counted));
+    let tls = facts.tls;
+    match facts.client_address.proxy_protocol {
+        ProxyProtocol::Off => serve::begin(worker, port, stream, peer, tls, counted),
+        ProxyProtocol::Optional if !trusted => serve::begin(worker, port, stream, peer, tls, counted),
+        // Whoever is not trusted cannot have a header that counts.
+        ProxyProtocol::Required if !trusted => refuse("proxy_protocol"),
+        mode => {
+            let required = mode == ProxyProtocol::Required;
+            let proxied = Proxied { peer, tls, required, listener: Arc::clone(&facts.listener) };
+            tokio::task::spawn_local(proxied.serve(worker, port, stream, counted));
+        }
+    }
+}
+
+/// A connection of a trusted proxy, whose first bytes say whose it is.
+struct Proxied {
+    peer: SocketAddr,
+    tls: bool,
+    required: bool,
+    listener: Name,
+}
+
+impl Proxied {
+    async fn serve(self, worker: Rc<Worker>, port: Rc<Port>, mut stream: TcpStream, mut counted: Counted) {
+        let Self { peer, tls, required, listener } = self;
+        let refuse = |reason| worker.metrics.families().refused.with_label_values(&[&*listener, reason]).inc();
+        let header = Box::pin(proxy_protocol::read(&mut stream, required));
+        let client = match timer::timeout(proxy_protocol::TIMEOUT, header).await {
+            Ok(Ok(client)) => client,
+            Ok(Err(ProxyError::Io(_))) => return,
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, port = port.number, %error, "connection refused");
+                return refuse("proxy_protocol");
+            }
+            Err(timer::Elapsed) if required => return refuse("timeout"),
+            Err(timer::Elapsed) => None,
+        };
+        if let (Some(client), Some(clients)) = (client, &worker.limits.clients) {
+            match clients.admit(client.ip()) {
+                Some(admitted) => counted.of_client = Some(admitted),
+                None => return refuse("client_limit"),
+            }
+        }
+        serve::begin(worker, port, stream, client.unwrap_or(peer), tls, counted);
     }
 }
 

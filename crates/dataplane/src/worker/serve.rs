@@ -66,8 +66,24 @@ impl Parked for TlsStream<TcpStream> {
     }
 }
 
+/// Serves a connection in a task of its own. `peer` is the client, whoever carries its bytes.
+pub(super) fn begin(
+    worker: Rc<Worker>,
+    port: Rc<Port>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    with_tls: bool,
+    counted: Counted,
+) {
+    if with_tls {
+        tokio::task::spawn_local(tls(worker, port, stream, peer, counted));
+    } else {
+        tokio::task::spawn_local(connection(worker, port, stream, peer, None, counted));
+    }
+}
+
 /// Serves a connection that begins with TLS.
-pub(super) async fn tls(worker: Rc<Worker>, port: Rc<Port>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
+async fn tls(worker: Rc<Worker>, port: Rc<Port>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
     let refuse = |reason: &str| worker.metrics.families().refused.with_label_values(&["none", reason]).inc();
     let handshake = Box::pin(tls::handshake(&worker, port.number, stream));
     match timer::timeout(tls::HANDSHAKE_TIMEOUT, handshake).await {
@@ -104,7 +120,7 @@ enum Step<S> {
 }
 
 /// Serves a connection.
-pub(super) async fn connection<S: Parked>(
+async fn connection<S: Parked>(
     worker: Rc<Worker>,
     port: Rc<Port>,
     stream: S,

@@ -20,7 +20,7 @@ use penstock_runtime::{
 use prometheus::Registry;
 use tokio::sync::watch;
 
-use crate::args::{ProxyProtocolMode, RunArgs};
+use crate::args::RunArgs;
 
 /// Serves until a signal, then drains.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
@@ -30,11 +30,6 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 
 /// The same for a process whose log is set up already.
 pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        args.proxy_protocol == ProxyProtocolMode::Off,
-        "--proxy-protocol is not supported yet, and without it every client would be refused or misjudged: set it to off"
-    );
-    limits::ordinary_pages().unwrap_or_else(|error| tracing::debug!(%error, "huge pages stay on"));
     let plan = args.drain_plan()?;
     let stop = signals::install()?;
     let open_files = limits::raise_open_files().unwrap_or_else(|error| {
