@@ -10,6 +10,7 @@ kubectl create namespace "$namespace" >/dev/null; kubectl create namespace "$nam
 kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted pod-security.kubernetes.io/warn=restricted >/dev/null
 
 install() { helm template "$namespace" charts/penstock --namespace "$namespace" "$@"; }
+tickets=$(install -s templates/session-tickets.yaml | sed -n 's/^  name: //p')
 dry_run() { # WHAT HELM-FLAGS...: every object, and no warning about a Pod
   local out; out=$(install "${@:2}" | kubectl apply --dry-run=server --warnings-as-errors -f - 2>&1) || { echo "$1 is refused: $out" >&2; failed=1; }
 }
@@ -18,7 +19,7 @@ dry_run "the default"
 dry_run everything -f tests/charts/everything.values.yaml --set metrics.serviceMonitor.enabled=false
 helm template crds charts/penstock-crds | kubectl apply --server-side --dry-run=server -f - >/dev/null || failed=1
 
-may() { # yes|no VERB RESOURCE[/SUBRESOURCE][.GROUP] NAMESPACE: by a review, because `auth can-i` does not know kinds not installed
+may() { # yes|no VERB RESOURCE[/SUBRESOURCE][.GROUP] NAMESPACE [NAME]: by a review, because `auth can-i` does not know kinds not installed
   local answer group="" resource=$3 sub=""
   [[ $resource != *.* ]] || { group=${resource#*.}; resource=${resource%%.*}; }
   [[ $group != */* ]] || { sub=${group#*/}; group=${group%%/*}; }
@@ -26,7 +27,7 @@ may() { # yes|no VERB RESOURCE[/SUBRESOURCE][.GROUP] NAMESPACE: by a review, bec
   answer=$(kubectl create -o 'jsonpath={.status.allowed}' -f - <<E
 {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {
   "user": "system:serviceaccount:$namespace:$account", "groups": ["system:serviceaccounts", "system:authenticated"],
-  "resourceAttributes": {"verb": "$2", "group": "$group", "resource": "$resource", "subresource": "$sub", "namespace": "$4"}}}
+  "resourceAttributes": {"verb": "$2", "group": "$group", "resource": "$resource", "subresource": "$sub", "namespace": "$4", "name": "${5:-}"}}}
 E
   )
   [[ ${answer:-false} == $([[ $1 == yes ]] && echo true || echo false) ]] \
@@ -44,6 +45,7 @@ own() { # in the release's namespace
   local v; for v in create patch delete watch; do may yes $v services "$namespace"; done
   for v in get create update; do may yes $v leases.coordination.k8s.io "$namespace"; may no $v leases.coordination.k8s.io "$namespace-a"; done
   may no patch services "$namespace-a"; may no delete configmaps "$namespace"
+  may yes update secrets "$namespace" "$tickets"; may no update secrets "$namespace" "$tickets-not"; may no create secrets "$namespace"
 }
 
 account=$namespace-all

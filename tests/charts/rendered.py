@@ -55,7 +55,7 @@ class Defaults(unittest.TestCase):
         self.assertEqual(
             sorted(kind for kind, _, _ in self.objects),
             ["ClusterRole", "ClusterRoleBinding", "ConfigMap", "Deployment", "PodDisruptionBudget", "Role", "RoleBinding",
-             "Service", "ServiceAccount"])
+             "Secret", "Service", "ServiceAccount"])
 
     def test_every_namespaced_object_names_the_releases_namespace(self):
         for kind, namespace, name in self.objects:
@@ -104,11 +104,21 @@ class Defaults(unittest.TestCase):
         self.assertEqual([c["topologyKey"] for c in pod(self.objects)["topologySpreadConstraints"]],
                          ["topology.kubernetes.io/zone", "kubernetes.io/hostname"])
 
-    def test_no_wildcard_and_no_writing_of_secrets(self):
+    def test_session_tickets_have_a_secret_without_data_of_its_own(self):
+        secret = of(self.objects, "Secret")
+        self.assertEqual(environment(self.objects)["PENSTOCK_TICKET_SECRET"], secret["metadata"]["name"])
+        # An upgrade would put back what stands here.
+        self.assertNotIn("data", secret)
+        self.assertNotIn("stringData", secret)
+
+    def test_no_wildcard_and_no_writing_of_secrets_but_that_of_session_tickets(self):
+        tickets = of(self.objects, "Secret")["metadata"]["name"]
         for role in [of(self.objects, "ClusterRole"), of(self.objects, "Role")]:
             for rule in role["rules"]:
                 self.assertNotIn("*", rule["verbs"] + rule["resources"] + rule["apiGroups"])
-                if {"secrets", "configmaps", "pods", "namespaces"} & set(rule["resources"]):
+                if rule.get("resourceNames") == [tickets]:
+                    self.assertEqual((rule["resources"], rule["verbs"]), (["secrets"], ["get", "list", "watch", "update"]))
+                elif {"secrets", "configmaps", "pods", "namespaces"} & set(rule["resources"]):
                     self.assertLessEqual(set(rule["verbs"]), {"get", "list", "watch"})
 
 
@@ -193,7 +203,7 @@ class BareMetal(unittest.TestCase):
         self.assertEqual(pod(objects, "DaemonSet")["securityContext"]["sysctls"], [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}])
         self.assertIn("--publish-service=edge/front", arguments(objects, "DaemonSet"))
         self.assertEqual(environment(objects, "DaemonSet")["PENSTOCK_OWNER"], of(objects, "ConfigMap")["metadata"]["name"])
-        self.assertEqual([r["resources"] for r in objects["Role", "edge-system", "web-penstock"]["rules"]], [["leases"], ["configmaps"], ["events"]])
+        self.assertEqual([r["resources"] for r in objects["Role", "edge-system", "web-penstock"]["rules"]], [["leases"], ["configmaps"], ["secrets"], ["events"]])
 
 
 class Refused(unittest.TestCase):

@@ -42,6 +42,8 @@
 - {name: RUST_LOG, value: {{ .Values.logLevel | quote }}}
 # The owner of the Lease and of the gateways' Services.
 - {name: PENSTOCK_OWNER, value: {{ include "penstock.fullname" . }}-owner}
+# What TLS session tickets are sealed with, in every replica.
+- {name: PENSTOCK_TICKET_SECRET, value: {{ include "penstock.fullname" . }}-session-tickets}
 {{- if eq .Values.gatewayService "own" }}
 # The selector of the gateways' Services, and what their spec.service leaves open.
 - {name: PENSTOCK_POD_SELECTOR, value: "app.kubernetes.io/name={{ include "penstock.name" . }},app.kubernetes.io/instance={{ .Release.Name }}"}

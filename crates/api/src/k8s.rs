@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+pub use k8s_openapi::ByteString;
 pub use k8s_openapi::api::coordination::v1::Lease;
 pub use k8s_openapi::api::core::v1::{
     ConfigMap, Container, ContainerPort, HTTPGetAction, LoadBalancerIngress, Namespace, Pod, Probe, Secret, Service,

@@ -13,6 +13,7 @@ pub mod service;
 pub mod source;
 mod status;
 pub mod store;
+mod tickets;
 mod yaml;
 
 pub use frontend::{Endpoints, Frontend, OwnResources};

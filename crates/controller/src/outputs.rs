@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use penstock_model::{Config, EndpointUpdate, Problem};
+use penstock_model::{Config, EndpointUpdate, Problem, TicketSecrets};
 use penstock_translate::Outcome;
 use tokio::sync::{mpsc, watch};
 
@@ -16,6 +16,8 @@ pub struct Outputs {
     /// Whoever reads this takes a configuration that is waiting in `config` first: an update may be for a cluster
     /// that only the newest one has.
     pub endpoints: mpsc::UnboundedReceiver<EndpointUpdate>,
+    /// What session tickets are sealed with in every replica; `None`: nothing that is shared.
+    pub tickets: watch::Receiver<Option<TicketSecrets>>,
     /// What is known about the objects, for `/status` and the command line.
     pub state: watch::Receiver<Arc<State>>,
 }

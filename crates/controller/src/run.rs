@@ -20,6 +20,7 @@ use crate::source::cluster::{self, LiveStatuses, Namespaces};
 use crate::source::folder;
 use crate::status::{Fronts, Writer};
 use crate::store::{Handles, Plan, Scope, Store};
+use crate::tickets::Tickets;
 
 /// How long giving back the Lease may take.
 const STOP: Duration = Duration::from_secs(3);
@@ -44,6 +45,8 @@ pub struct ClusterSettings {
     pub lease: LeaseSettings,
     /// Whether gateways have Services of their own.
     pub services: GatewayServices,
+    /// The Secret of the Lease's namespace with what session tickets are sealed with; none: each process has its own.
+    pub tickets: Option<String>,
 }
 
 impl Controller {
@@ -91,14 +94,14 @@ pub fn start_cluster(
     let local_ports = matches!(settings.services, GatewayServices::Own(_));
     let plan = Plan { lists: namespaces.lists(), references: true, local_ports };
     let (store, handles) = Store::new(plan, frontend);
-    let Handles { changes, wants, gateways, state, outputs } = handles;
+    let Handles { changes, wants, gateways, state, mut outputs } = handles;
     let mut tasks = JoinSet::new();
     tasks.spawn(store.run());
     let live = LiveStatuses::default();
     cluster::start(&mut tasks, client, &namespaces, &changes, wants, &live);
 
     let (leads, leading) = watch::channel(false);
-    let ClusterSettings { class, lease, services, .. } = settings;
+    let ClusterSettings { class, lease, services, tickets, .. } = settings;
     let front = match services {
         GatewayServices::Own(own) => {
             let table = Table::new();
@@ -127,6 +130,12 @@ pub fn start_cluster(
             Fronts::Shared(service)
         }
     };
+    if let Some(name) = tickets {
+        let (secrets, known) = watch::channel(None);
+        outputs.tickets = known;
+        let api = Api::namespaced(client.clone(), &lease.namespace);
+        tasks.spawn(Tickets { api, name, leads: leading.clone(), secrets }.run());
+    }
     let writer = Writer {
         client: client.clone(),
         identity: lease.identity.clone(),

@@ -22,6 +22,7 @@ pub mod rank;
 pub mod rewrite;
 pub mod route;
 pub mod shared;
+pub mod tickets;
 pub mod uri;
 
 pub use action::{
@@ -45,3 +46,4 @@ pub use rank::Rank;
 pub use rewrite::RewriteSet;
 pub use route::{HeaderMatch, Route, ValueMatch};
 pub use shared::Shared;
+pub use tickets::{TicketSecret, TicketSecrets};

@@ -50,7 +50,10 @@ impl Publisher {
             moment: 0,
             rules,
         };
-        (publisher, Outputs { config: config_out, endpoints: endpoints_out, state: state_out })
+        (
+            publisher,
+            Outputs { config: config_out, endpoints: endpoints_out, tickets: watch::channel(None).1, state: state_out },
+        )
     }
 
     /// For the one other writer of the state: the leader election, which says whether this process leads.

@@ -5,4 +5,5 @@
 mod reading;
 mod services;
 mod setup;
+mod tickets;
 mod writing;

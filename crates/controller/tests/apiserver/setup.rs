@@ -91,6 +91,7 @@ impl Place {
                 owner: None,
             },
             services: GatewayServices::Shared(None),
+            tickets: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use penstock_model::{Config, ListenerId};
+use penstock_model::{Config, ListenerId, TicketSecrets};
 
 use crate::metrics::Metrics;
 use crate::route_state::{ListenerState, Live, PortFacts, next_number};
@@ -38,7 +38,7 @@ impl Leaving {
 pub(super) type Listeners = HashMap<ListenerId, Arc<ListenerState>, RandomState>;
 
 /// Builds the listeners of a configuration from those before.
-pub(super) fn build(config: &Config, before: &Live, leaving: &Leaving) -> Listeners {
+pub(super) fn build(config: &Config, before: &Live, leaving: &Leaving, secrets: &TicketSecrets) -> Listeners {
     let mut listeners = HashMap::default();
     for listener in &config.listeners {
         let old = before.listeners.get(&listener.id);
@@ -51,7 +51,7 @@ pub(super) fn build(config: &Config, before: &Live, leaving: &Leaving) -> Listen
             (_, Some(old)) => old.tls.clone(),
             (None, None) => None,
             (Some(tls), None) if tls.certificates.is_empty() => None,
-            (Some(tls), None) => match server_tls(tls) {
+            (Some(tls), None) => match server_tls(&listener.id, tls, secrets) {
                 Ok(tls) => Some(tls),
                 Err(error) => {
                     // The front end tried every key and every policy: what it let through can be served.

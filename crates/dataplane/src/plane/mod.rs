@@ -10,13 +10,14 @@ mod listeners;
 mod observe;
 mod sockets;
 mod task;
+mod tickets;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use penstock_model::{ClusterId, Config, EndpointUpdate, ListenerId, Name, Observed, Shared};
+use penstock_model::{ClusterId, Config, EndpointUpdate, ListenerId, Name, Observed, Shared, TicketSecrets};
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
 
@@ -61,6 +62,8 @@ pub struct Inputs {
     pub config: watch::Receiver<Option<Arc<Config>>>,
     /// Endpoints, on the fast way. An update of a source is sent after the configuration that names it.
     pub endpoints: mpsc::UnboundedReceiver<EndpointUpdate>,
+    /// What session tickets are sealed with, the same for all replicas; `None`: this process makes its own.
+    pub tickets: watch::Receiver<Option<TicketSecrets>>,
 }
 
 /// Why the data plane does not start.
@@ -152,8 +155,9 @@ impl DataPlane {
         let (view_sender, view) = watch::channel(View::default());
         let (options, families, access_log) = (options.clone(), metrics.clone(), options.access_log.clone());
         threads.push(spawn("plane".into(), move || async move {
+            let tickets = tickets::Tickets::new(inputs.tickets.clone());
             let publish = task::Publish { observed: observed_sender, view: view_sender };
-            let plane = task::Plane::new(options, metrics, live, workers, failing_receiver, publish);
+            let plane = task::Plane::new(options, metrics, live, workers, failing_receiver, tickets, publish);
             plane.run(inputs, order_receiver).await;
         })?);
         Ok(Self { orders, observed, view, totals, metrics: families, threads: Mutex::new(threads), access_log })

@@ -14,6 +14,7 @@ use super::clusters::Clusters;
 use super::ejections::{Ejections, Failing};
 use super::listeners::Leaving;
 use super::observe::{Ports, Reasons, Seen, Series};
+use super::tickets::Tickets;
 use super::{Inputs, Options, Order, View, listeners, sockets};
 use crate::cluster::{Health, LiveCluster};
 use crate::metrics::Metrics;
@@ -47,6 +48,7 @@ pub(super) struct Plane {
     leaving: Leaving,
     series: HashMap<ClusterId, Series>,
     expiries: Expiries,
+    tickets: Tickets,
     /// Tables that workers may still look at: the last one to let go must not be a worker.
     old: Vec<Arc<Live>>,
     closing: bool,
@@ -62,6 +64,7 @@ impl Plane {
         live: Arc<ArcSwap<Live>>,
         workers: Vec<mpsc::UnboundedSender<Command>>,
         failing: mpsc::UnboundedReceiver<Failing>,
+        tickets: Tickets,
         publish: Publish,
     ) -> Self {
         let (report_sender, reports) = mpsc::unbounded_channel();
@@ -84,6 +87,7 @@ impl Plane {
             leaving: Leaving::default(),
             series: HashMap::new(),
             expiries: Expiries::default(),
+            tickets,
             old: Vec::new(),
             closing: false,
         }
@@ -112,12 +116,21 @@ impl Plane {
                 }
                 Some(report) = self.reports.recv() => self.report(&report),
                 Some(failing) = self.failing.recv() => self.eject(&failing),
+                () = self.tickets.changed() => self.exchange_tickets(),
                 () = until(self.ejections.next()) => self.take_back(),
                 () = tokio::time::sleep(CLEAN_UP), if !self.old.is_empty() => {}
             }
             self.old.retain(|table| Arc::strong_count(table) > 1);
         }
         self.tell(|| Command::Stop);
+    }
+
+    /// Other secrets of session tickets: every listener derives its keys anew.
+    fn exchange_tickets(&mut self) {
+        let secrets = self.tickets.renewed();
+        for tls in self.live.load().listeners.values().filter_map(|listener| listener.tls.as_ref()) {
+            tls.tickets.use_secrets(&secrets);
+        }
     }
 
     fn tell(&self, command: impl Fn() -> Command) {
@@ -158,7 +171,7 @@ impl Plane {
         let routes = RouteTable::compile(&config, &before.routes, |_, route| {
             Arc::new(RouteState::new(route, |id| clusters.get(id).cloned()))
         });
-        let listeners = listeners::build(&config, &before, &self.leaving);
+        let listeners = listeners::build(&config, &before, &self.leaving, &self.tickets.current());
         let ports = listeners::ports(&config, &self.metrics);
         self.observe_stage("compile", started);
         let departure = Departure { timeout: self.options.drain_timeout, spread: self.options.drain_spread };

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use penstock_model::{ListenerTls, TlsVersion};
+use penstock_model::{ListenerId, ListenerTls, TicketSecrets, TlsVersion};
+use rustls::server::NoServerSessionStorage;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 
 use super::certificates::Certificates;
 use super::client_auth::ClientAuthority;
 use super::provider;
+use super::tickets::Ticketer;
 
 /// Why a listener has no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +43,15 @@ pub(crate) struct ServerTls {
     pub(super) config: Arc<ServerConfig>,
     /// `None`: clients are not asked for a certificate.
     pub(super) clients: Option<ClientAuthority>,
+    pub(crate) tickets: Arc<Ticketer>,
 }
 
 /// Builds the server side of a listener.
-pub(crate) fn server_tls(tls: &ListenerTls) -> Result<Arc<ServerTls>, TlsError> {
+pub(crate) fn server_tls(
+    listener: &ListenerId,
+    tls: &ListenerTls,
+    secrets: &TicketSecrets,
+) -> Result<Arc<ServerTls>, TlsError> {
     let certificates = Certificates::new(&tls.certificates)?;
     let mut provider = (*provider()).clone();
     let listed = !tls.cipher_suites.is_empty();
@@ -68,7 +75,11 @@ pub(crate) fn server_tls(tls: &ListenerTls) -> Result<Arc<ServerTls>, TlsError> 
     // Who lists suites means their order; else a client without AES in hardware has its way.
     config.ignore_client_order = listed;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(ServerTls { config: Arc::new(config), clients }))
+    let tickets = Arc::new(Ticketer::new(listener, tls.client_auth.as_ref(), secrets));
+    config.ticketer = Arc::clone(&tickets) as _;
+    // A client without tickets makes a full handshake: a store of sessions would be one of this replica alone.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(Arc::new(ServerTls { config: Arc::new(config), clients, tickets }))
 }
 
 /// Whether a suite has this registered name; the library writes those of TLS 1.3 as `TLS13_...`.

@@ -5,6 +5,7 @@ mod certificates;
 mod client_auth;
 mod client_certificate;
 mod config;
+mod tickets;
 
 use std::io;
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use crate::worker::Worker;
 
 pub(crate) use client_certificate::{ClientCertificate, PREFIX as CLIENT_CERTIFICATE, Verdict};
 pub(crate) use config::{ServerTls, server_tls};
+pub(crate) use tickets::{own_secrets, rest};
 
 /// From the first byte of a connection to the end of its handshake.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

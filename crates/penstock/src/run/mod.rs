@@ -63,7 +63,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         metrics_per_rule: args.metrics_per_rule,
         collect: allocator::collect,
     };
-    let inputs = Inputs { config: outputs.config, endpoints: outputs.endpoints };
+    let inputs = Inputs { config: outputs.config, endpoints: outputs.endpoints, tickets: outputs.tickets };
     let plane = Arc::new(DataPlane::start(&options, &registry, inputs)?);
     status.connect(Arc::clone(&plane), outputs.state.clone());
     let settling = tokio::spawn(allocator::settle(outputs.state.clone()));

@@ -99,7 +99,9 @@ fn settings(args: &RunArgs, pod: &Pod) -> anyhow::Result<ClusterSettings> {
         GatewayService::Shared => GatewayServices::Shared(shared()),
         GatewayService::Own => GatewayServices::Own(own()?),
     };
-    Ok(ClusterSettings { class: args.class.clone(), watch_namespaces: args.watch_namespaces.clone(), lease, services })
+    let tickets = std::env::var("PENSTOCK_TICKET_SECRET").ok().filter(|name| !name.is_empty());
+    let (class, watch_namespaces) = (args.class.clone(), args.watch_namespaces.clone());
+    Ok(ClusterSettings { class, watch_namespaces, lease, services, tickets })
 }
 
 /// What the gateways' Services have in common, from the environment that the chart makes.
