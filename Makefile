@@ -90,6 +90,12 @@ e2e: ## End-to-end tests in a cluster: CLUSTER=local brings its own (root), else
 	@$(SETUP) rust cc podman $(if $(filter local,$(CLUSTER)),openssl node)
 	@CLUSTER="$(CLUSTER)" tests/e2e/run.sh
 
+.PHONY: h2spec
+h2spec: ## Test HTTP/2 with h2spec against the built binary; needs Go
+	@$(SETUP) rust cc openssl
+	@$(CARGO) build --locked -p penstock
+	tests/h2spec/run.sh
+
 .PHONY: image
 image: ## Build the image localhost/penstock:dev with this machine's cargo and podman
 	@$(SETUP) rust cc podman
