@@ -59,7 +59,11 @@ impl<'a> Host<'a> {
             }
             return Ok(Self(inside));
         }
-        let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
+        // Bytes, not `split_once`: this is done for every request.
+        let (name, port) = match authority.bytes().position(|byte| byte == b':') {
+            Some(at) => (&authority[..at], &authority[at + 1..]),
+            None => (authority, ""),
+        };
         if bad_port(port) {
             return Err(HostError::BadPort(authority.into()));
         }
@@ -81,13 +85,24 @@ fn check(name: &str, pattern: bool) -> Result<(), HostError> {
     if name.len() > 253 {
         return Err(HostError::TooLong(name.len()));
     }
-    let wild = |c: char| pattern && matches!(c, '*' | '?');
-    if let Some(character) =
-        name.chars().find(|&c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') || wild(c)))
-    {
-        return Err(HostError::BadCharacter { host: name.into(), character });
+    // One look at each byte: this is done for every request.
+    let (mut label, mut labels_fit) = (0, true);
+    for (at, &byte) in name.as_bytes().iter().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => label += 1,
+            b'*' | b'?' if pattern => label += 1,
+            b'.' => {
+                labels_fit &= matches!(label, 1..=63);
+                label = 0;
+            }
+            // All before it is ASCII, so a character begins here.
+            _ => {
+                let character = name[at..].chars().next().unwrap_or(char::REPLACEMENT_CHARACTER);
+                return Err(HostError::BadCharacter { host: name.into(), character });
+            }
+        }
     }
-    if name.split('.').any(|label| label.is_empty() || label.len() > 63) {
+    if !(labels_fit && matches!(label, 1..=63)) {
         return Err(HostError::BadLabel(name.into()));
     }
     Ok(())

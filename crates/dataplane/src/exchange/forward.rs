@@ -41,7 +41,7 @@ pub(crate) struct Outbound<'a> {
 /// Where the headers for the backend come from.
 pub(crate) enum Headers<'a> {
     /// The request's own, as far as they are kept, and ours.
-    Passed { kept: &'a Kept, added: &'a Added },
+    Passed { kept: &'a Kept, added: &'a Added<'a> },
     /// Put together and rewritten.
     Rewritten(&'a Rewritten<'a>),
 }
@@ -92,8 +92,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
             continue;
         }
         record.attempts = record.attempts.saturating_add(1);
-        record.backend = Some(Arc::clone(&endpoint.address));
-        tried.push(endpoint.number);
+        record.sent_to(&endpoint.address);
         let active = endpoint.begin(place.take());
         let started = Instant::now();
         let attempt = async {
@@ -130,6 +129,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
                 if !failure.is_of_client() {
                     out.count_error(failure.reason());
                 }
+                tried.push(endpoint.number);
                 let was_stale = stale;
                 let again = out.may_retry(&failure, progress, record.attempts, &mut stale, &mut tried);
                 if failure.is_of_backend() && stale == was_stale {
@@ -224,7 +224,7 @@ impl Outbound<'_> {
         let is_head = *method == Method::HEAD;
         match self.headers {
             Headers::Passed { kept, added } => {
-                let extra = &|put: &mut dyn FnMut(&str, &[u8])| added.iter().for_each(|(name, value)| put(name, value));
+                let extra = &|put: &mut dyn FnMut(&str, &[u8])| added.each(put);
                 link.connection.start(&RequestHead { keep: &|name| kept.keeps(name), extra, ..head }, length, is_head)
             }
             Headers::Rewritten(rewritten) => {

@@ -1,7 +1,5 @@
 //! Headers on their way to the backend and back: hop-by-hop ones go (RFC 9110 7.6.1), ours come.
 
-use std::io::Write;
-
 use http::header::{
     CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
@@ -41,77 +39,77 @@ pub(crate) struct Origin<'a> {
     pub(crate) client: Option<&'a ClientCertificate>,
 }
 
-/// Headers that we add, written into one buffer: name and where its value stands.
-#[derive(Debug, Default)]
-pub(crate) struct Added {
-    values: Vec<u8>,
-    entries: Vec<(&'static str, std::ops::Range<usize>)>,
+/// Headers that this request carries to the backend, next to its own. Put together when they are written.
+#[derive(Debug)]
+pub(crate) struct Added<'a> {
+    pub(crate) parts: &'a request::Parts,
+    pub(crate) origin: &'a Origin<'a>,
+    pub(crate) kept: &'a Kept,
+    /// Host as received.
+    pub(crate) authority: &'a [u8],
+    pub(crate) request_id: &'a [u8],
 }
 
-impl Added {
-    /// Puts together what this request carries, next to its own headers.
-    pub(crate) fn new(
-        parts: &request::Parts,
-        origin: &Origin<'_>,
-        kept: &Kept,
-        authority: &[u8],
-        request_id: &str,
-    ) -> Self {
-        let mut added = Self { values: Vec::with_capacity(256), entries: Vec::with_capacity(OURS.len()) };
-        let headers = &parts.headers;
-        // What Connection lists was for us alone: it counts as not said.
-        let absent = |name: &str| !(origin.trusted && headers.contains_key(name) && !kept.drops(name));
-        if !absent("x-forwarded-for") {
-            added.forwarded_for(headers, origin.peer);
-        } else {
-            added.put("x-forwarded-for", origin.peer.as_bytes());
+impl Added<'_> {
+    /// Calls back with name and value of each.
+    pub(crate) fn each(&self, put: &mut dyn FnMut(&str, &[u8])) {
+        let Self { parts, origin, authority, request_id, .. } = self;
+        self.forwarded_for(put);
+        if self.absent("x-forwarded-proto") {
+            put("x-forwarded-proto", origin.scheme.as_bytes());
         }
-        if absent("x-forwarded-proto") {
-            added.put("x-forwarded-proto", origin.scheme.as_bytes());
-        }
-        if absent("x-forwarded-port") {
-            let start = added.values.len();
-            let _ = write!(added.values, "{}", origin.port);
-            added.entries.push(("x-forwarded-port", start..added.values.len()));
+        if self.absent("x-forwarded-port") {
+            let mut digits = [0; 5];
+            put("x-forwarded-port", decimal(origin.port, &mut digits));
         }
         for name in ["x-forwarded-host", "x-original-host"] {
-            if !authority.is_empty() && absent(name) {
-                added.put(name, authority);
+            if !authority.is_empty() && self.absent(name) {
+                put(name, authority);
             }
         }
-        if absent("x-original-url") {
+        if self.absent("x-original-url") {
             let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-            added.put("x-original-url", target.as_bytes());
+            put("x-original-url", target.as_bytes());
         }
-        if absent("x-request-id") {
-            added.put("x-request-id", request_id.as_bytes());
+        if self.absent("x-request-id") {
+            put("x-request-id", request_id);
         }
         for (name, value) in origin.client.iter().flat_map(|client| &client.headers) {
-            added.put(name, value);
+            put(name, value);
         }
-        added
     }
 
-    /// Name and value of each.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        self.entries.iter().map(|(name, range)| (*name, &self.values[range.clone()]))
-    }
-
-    fn put(&mut self, name: &'static str, value: &[u8]) {
-        let start = self.values.len();
-        self.values.extend_from_slice(value);
-        self.entries.push((name, start..self.values.len()));
+    /// Whether no trusted proxy said it. What Connection lists was for us alone: it counts as not said.
+    fn absent(&self, name: &str) -> bool {
+        !(self.origin.trusted && self.parts.headers.contains_key(name) && !self.kept.drops(name))
     }
 
     /// A trusted proxy's list, and the proxy itself behind it.
-    fn forwarded_for(&mut self, headers: &HeaderMap, peer: &str) {
-        let start = self.values.len();
-        for line in headers.get_all("x-forwarded-for") {
-            self.values.extend_from_slice(line.as_bytes());
-            self.values.extend_from_slice(b", ");
+    fn forwarded_for(&self, put: &mut dyn FnMut(&str, &[u8])) {
+        let name = "x-forwarded-for";
+        if self.absent(name) {
+            return put(name, self.origin.peer.as_bytes());
         }
-        self.values.extend_from_slice(peer.as_bytes());
-        self.entries.push(("x-forwarded-for", start..self.values.len()));
+        let mut list = Vec::new();
+        for line in self.parts.headers.get_all(name) {
+            list.extend_from_slice(line.as_bytes());
+            list.extend_from_slice(b", ");
+        }
+        list.extend_from_slice(self.origin.peer.as_bytes());
+        put(name, &list);
+    }
+}
+
+/// The digits of a number, without the cost of the formatting machinery.
+fn decimal(mut number: u16, digits: &mut [u8; 5]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
     }
 }
 
@@ -153,19 +151,22 @@ impl Kept {
 }
 
 /// Everything that goes on to the backend, in one map: where rewrites look at it.
-pub(crate) fn outgoing(headers: &HeaderMap, kept: &Kept, added: &Added) -> HeaderMap {
+pub(crate) fn outgoing(headers: &HeaderMap, kept: &Kept, added: &Added<'_>) -> HeaderMap {
     let own = headers.iter().filter(|(name, _)| kept.keeps(name) && **name != HOST);
     let mut all: HeaderMap = own.map(|(name, value)| (name.clone(), value.clone())).collect();
-    for (name, value) in added.iter() {
-        if let Ok(value) = HeaderValue::from_bytes(value) {
-            all.append(HeaderName::from_static(name), value);
+    added.each(&mut |name, value| {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+            all.append(name, value);
         }
-    }
+    });
     all
 }
 
 /// Names listed in Connection, but for those that are hop-by-hop anyway and the two that nobody may remove.
 fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
+    if !has(headers, &CONNECTION) {
+        return Vec::new();
+    }
     let lines = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
     lines
         .flat_map(|line| line.split(','))
@@ -201,26 +202,32 @@ fn is_client_certificate(name: &str) -> bool {
     name.starts_with('x') && name.as_bytes().get(..CLIENT_CERTIFICATE.len()).is_some_and(begins)
 }
 
+/// Whether a header is there. Most heads are short: going over the names is much cheaper than a hash.
+fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|other| other == name)
+}
+
 /// Takes the hop-by-hop headers out of an answer.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        for name in listed(headers) {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
+    let hop_by_hop = [&CONNECTION, &UPGRADE, &TRANSFER_ENCODING, &KEEP_ALIVE, &PROXY_CONNECTION];
+    if !headers.keys().any(|name| hop_by_hop.contains(&name)) {
+        return;
     }
-    for name in [&UPGRADE, &TRANSFER_ENCODING, &KEEP_ALIVE, &PROXY_CONNECTION] {
+    for name in listed(headers) {
+        headers.remove(name);
+    }
+    for name in hop_by_hop {
         headers.remove(name);
     }
 }
 
 /// The protocol a request asks to switch to: the first in Upgrade, when Connection says so too (RFC 9110 7.8).
 pub(crate) fn upgrade(parts: &request::Parts) -> Option<HeaderValue> {
-    let protocol = parts.headers.get(UPGRADE)?;
     // No header of an HTTP/2 client's: h2 refuses it. Ours, in the handshake that its extended CONNECT became.
-    if parts.method != http::Method::GET || parts.version < http::Version::HTTP_11 {
+    if parts.method != http::Method::GET || parts.version < http::Version::HTTP_11 || !has(&parts.headers, &UPGRADE) {
         return None;
     }
+    let protocol = parts.headers.get(UPGRADE)?;
     let lines = parts.headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
     let asked = lines.flat_map(|line| line.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
     // HTTP/2 by upgrade is gone from the standard (RFC 9113 3.1).

@@ -174,7 +174,7 @@ pub(crate) async fn answer(
     };
     let Valid { host, authority, path, query } = &valid;
     let kept = Kept::of(&parts.headers, &origin);
-    let added = Added::new(parts, &origin, &kept, authority, &request_id);
+    let added = Added { parts, origin: &origin, kept: &kept, authority, request_id: &request_id };
     let (route, rewritten) = match &*route.route.action {
         Action::Forward(Forward { rewrites: Some(set), .. }) => {
             let facts = Facts { downstream, parts, host, authority, port: origin.port };
@@ -267,7 +267,7 @@ impl Downstream {
     }
 
     /// What the access log says about the client's side.
-    fn client(&self, parts: &request::Parts, request_id: &str) -> Client {
+    fn client(&self, parts: &request::Parts, request_id: &[u8]) -> Client {
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let host = parts.uri.authority().map(|authority| authority.as_str().to_owned()).or_else(|| text("host"));
         // W3C Trace Context: version-traceid-parentid-flags.
@@ -284,7 +284,7 @@ impl Downstream {
                 _ => "HTTP/1.1",
             },
             user_agent: text(USER_AGENT.as_str()),
-            request_id: request_id.to_owned(),
+            request_id: String::from_utf8_lossy(request_id).into_owned(),
             trace_id,
             tls_version: self.tls.as_ref().and_then(|tls| tls.version),
             tls_cipher: self.tls.as_ref().and_then(|tls| tls.cipher),

@@ -25,7 +25,7 @@ pub(crate) struct Record {
     pub(crate) status: Option<StatusCode>,
     pub(crate) received: u64,
     pub(crate) sent: u64,
-    pub(crate) backend: Option<Arc<str>>,
+    backend: Option<Arc<str>>,
     pub(crate) backend_time: Option<Duration>,
     pub(crate) attempts: u8,
     pub(crate) websocket: bool,
@@ -93,6 +93,12 @@ impl Record {
     /// The number of its listener.
     pub(crate) fn listener_number(&self) -> u64 {
         self.listener.as_ref().map_or(0, |listener| listener.number)
+    }
+
+    /// It goes to the endpoint of this address.
+    pub(crate) fn sent_to(&mut self, address: &Arc<str>) {
+        // For the log alone: without one, no counter that other workers share is touched for it.
+        self.backend = self.client.is_some().then(|| Arc::clone(address));
     }
 
     /// When its head was read.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode, Uri, Version, request};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, request};
 use penstock_model::Host;
 use penstock_model::uri::{Normalized, normalize};
 
@@ -44,9 +44,12 @@ pub(crate) fn validate(parts: &request::Parts) -> Result<Valid<'_>, Refusal> {
         let detail = "this method is not allowed here";
         return Err(Refusal { status: StatusCode::METHOD_NOT_ALLOWED, reason: "method", detail });
     }
-    check_sizes(parts)?;
-    check_coding(&parts.headers)?;
-    let authority = authority(&parts.uri, &parts.headers, parts.version)?;
+    let lines = Lines::of(&parts.headers);
+    check_sizes(&parts.uri, lines.size)?;
+    if lines.coded {
+        check_coding(&parts.headers)?;
+    }
+    let authority = authority(&parts.uri, &lines, parts.version)?;
     let host = match std::str::from_utf8(authority) {
         Ok("") => "",
         Ok(text) => Host::parse(text).map_err(|_| bad("the Host header is no valid host name"))?.as_str(),
@@ -61,14 +64,39 @@ pub(crate) fn validate(parts: &request::Parts) -> Result<Valid<'_>, Refusal> {
     Ok(Valid { host, authority, path, query: parts.uri.query() })
 }
 
-fn check_sizes(parts: &request::Parts) -> Result<(), Refusal> {
-    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+/// What one pass over the header lines finds: cheaper than a look-up for each name, as most heads are short.
+struct Lines<'a> {
+    /// Bytes of all lines.
+    size: usize,
+    /// The first Host and whether there are more.
+    host: Option<&'a HeaderValue>,
+    more_hosts: bool,
+    /// There is a Transfer-Encoding.
+    coded: bool,
+}
+
+impl<'a> Lines<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut lines = Self { size: 0, host: None, more_hosts: false, coded: false };
+        for (name, value) in headers {
+            lines.size += name.as_str().len() + value.len() + 4;
+            if *name == HOST {
+                lines.more_hosts = lines.host.replace(value).is_some();
+            } else if *name == TRANSFER_ENCODING {
+                lines.coded = true;
+            }
+        }
+        lines
+    }
+}
+
+fn check_sizes(uri: &Uri, lines: usize) -> Result<(), Refusal> {
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > MAX_HEAD {
         let detail = "the request target is longer than 32 KiB";
         return Err(Refusal { status: StatusCode::URI_TOO_LONG, reason: "uri_too_long", detail });
     }
-    let lines = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    if target + lines.sum::<usize>() > MAX_HEAD {
+    if target + lines > MAX_HEAD {
         let detail = "the request head is longer than 32 KiB";
         return Err(Refusal {
             status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -90,10 +118,9 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// The authority of an absolute target counts, else the one Host header.
-fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap, version: Version) -> Result<&'a [u8], Refusal> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
+fn authority<'a>(uri: &'a Uri, lines: &Lines<'a>, version: Version) -> Result<&'a [u8], Refusal> {
+    let host = lines.host;
+    if lines.more_hosts {
         return Err(bad("there is more than one Host header"));
     }
     match (uri.authority(), host) {
