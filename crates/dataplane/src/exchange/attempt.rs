@@ -1,13 +1,12 @@
 //! One attempt: a request over one connection, until the response head.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::interim::Interim;
 use super::upload::{Upload, UploadError};
-use crate::timer::{self, Sleep};
+use crate::timer::{PutOff, Span};
 use crate::upstream::h1::{Error, ResponseEvent, ResponseHead, SendError};
 use crate::upstream::{ConnectError, Link};
 
@@ -69,14 +68,14 @@ pub(crate) struct Attempt<'a> {
     pub(crate) body: &'a mut Upload,
     /// The request is out.
     pub(crate) sent: bool,
-    pub(crate) limit: Option<Duration>,
-    timer: Option<Sleep>,
+    limit: Option<(Duration, PutOff)>,
     interim: Interim<'a>,
 }
 
 impl<'a> Attempt<'a> {
     pub(crate) fn new(link: &'a mut Link, body: &'a mut Upload, limit: Option<Duration>, interim: Interim<'a>) -> Self {
-        Self { link, body, sent: false, limit, timer: limit.map(timer::sleep), interim }
+        let limit = limit.map(|limit| (limit, PutOff::new(Span::at_least(limit))));
+        Self { link, body, sent: false, limit, interim }
     }
 
     /// Waits for the response head. The limit counts from the last byte of the request that moved, so that a long
@@ -110,12 +109,12 @@ impl<'a> Attempt<'a> {
         if self.link.cut.is_cut(cx) {
             return Poll::Ready(Err(Failure::Drained));
         }
-        let (Some(timer), Some(limit)) = (&mut self.timer, self.limit) else { return Poll::Pending };
+        let Some((limit, timer)) = &mut self.limit else { return Poll::Pending };
         if self.link.connection.bytes_sent() != before {
-            timer.reset(limit);
+            timer.put_off(Span::at_least(*limit));
         }
         let waits_for_client = !self.sent && self.link.connection.waits_for_body();
         let failure = if waits_for_client { Failure::ClientTimedOut } else { Failure::TimedOut };
-        Pin::new(timer).poll(cx).map(|()| Err(failure(limit)))
+        timer.poll(cx).map(|()| Err(failure(*limit)))
     }
 }

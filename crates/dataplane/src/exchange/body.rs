@@ -1,6 +1,5 @@
 //! The body of an answer: empty, whole, or still coming from a backend.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use super::record::Record;
 use super::tunnel::Pending;
 use super::upload::Upload;
 use crate::cluster::Active;
-use crate::timer::{self, Sleep};
+use crate::timer::{PutOff, Span};
 use crate::upstream::h1::SendError;
 use crate::upstream::{Link, Pool};
 
@@ -46,7 +45,7 @@ pub(crate) struct Stream {
     pub(crate) received: u64,
     pub(crate) active: Option<Active>,
     /// How long it may stand still.
-    pub(crate) stall: Option<(Duration, Sleep)>,
+    pub(crate) stall: Option<(Duration, PutOff)>,
 }
 
 /// Why an answer ended early. The client sees its connection end.
@@ -185,9 +184,9 @@ impl Stream {
                 if moved {
                     self.restart();
                 }
-                let Some((limit, sleep)) = &mut self.stall else { return Poll::Pending };
+                let Some((limit, timer)) = &mut self.stall else { return Poll::Pending };
                 let limit = *limit;
-                std::task::ready!(Pin::new(sleep).poll(cx));
+                std::task::ready!(timer.poll(cx));
                 self.link = None;
                 Poll::Ready(Some(Err(BodyError::Stalled(limit))))
             }
@@ -196,8 +195,8 @@ impl Stream {
 
     /// Something moved: the time of standing still begins anew.
     fn restart(&mut self) {
-        if let Some((limit, sleep)) = &mut self.stall {
-            sleep.reset(*limit);
+        if let Some((limit, timer)) = &mut self.stall {
+            timer.put_off(Span::at_least(*limit));
         }
     }
 
@@ -212,8 +211,8 @@ impl Stream {
 
 impl Stream {
     /// A stall clock of that length.
-    pub(crate) fn stall_clock(limit: Option<Duration>) -> Option<(Duration, Sleep)> {
-        limit.map(|limit| (limit, timer::sleep(limit)))
+    pub(crate) fn stall_clock(limit: Option<Duration>) -> Option<(Duration, PutOff)> {
+        limit.map(|limit| (limit, PutOff::new(Span::at_least(limit))))
     }
 }
 

@@ -93,8 +93,9 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
         }
         record.attempts = record.attempts.saturating_add(1);
         record.sent_to(&endpoint.address);
+        // Routing takes no time worth another look at the clock; waiting for a place does.
+        let started = if record.attempts == 1 && place.is_none() { record.started() } else { Instant::now() };
         let active = endpoint.begin(place.take());
-        let started = Instant::now();
         let attempt = async {
             let mut link =
                 out.link(&active, stale).await.map_err(|error| (Failure::Connect(error), Progress::Nothing))?;
@@ -121,7 +122,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
                 }
                 out.judge(cluster, active.endpoint(), head.status.is_server_error());
                 let forward = out.forward;
-                record.backend_answered(&forward.pool, &forward.settings, started.elapsed());
+                record.backend_answered(&forward.pool, &forward.settings, started);
                 let request = (!sent).then_some(body);
                 return out.respond(link, head, request, protocol.is_some(), active, record, guard);
             }
@@ -330,6 +331,7 @@ impl Outbound<'_> {
         let whole = if request.is_none() { link.connection.take_whole_body() } else { None };
         let body = match whole {
             Some(bytes) => {
+                record.ended();
                 worker.pool.put(link);
                 Body::whole(bytes, Some(record), guard)
             }

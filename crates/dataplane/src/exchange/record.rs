@@ -27,6 +27,10 @@ pub(crate) struct Record {
     pub(crate) sent: u64,
     backend: Option<Arc<str>>,
     pub(crate) backend_time: Option<Duration>,
+    /// From its head to that of the answer.
+    answered: Option<Duration>,
+    /// How long it took in all, where that is known before the record is dropped.
+    took: Option<Duration>,
     pub(crate) attempts: u8,
     pub(crate) websocket: bool,
     pub(crate) close_reason: Option<&'static str>,
@@ -53,6 +57,8 @@ impl Record {
             sent: 0,
             backend: None,
             backend_time: None,
+            answered: None,
+            took: None,
             attempts: 0,
             websocket: false,
             close_reason: None,
@@ -106,12 +112,24 @@ impl Record {
         self.started
     }
 
-    /// The response head of the backend is there.
-    pub(crate) fn backend_answered(&mut self, pool: &str, settings: &str, took: Duration) {
+    /// The response head of the backend, chosen at that time, is there.
+    pub(crate) fn backend_answered(&mut self, pool: &str, settings: &str, chosen: Instant) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(chosen);
+        self.answered = Some(now.saturating_duration_since(self.started));
         self.backend_time = Some(took);
         if let Some(metrics) = &self.metrics {
             self.worker.metrics.backend_answered(metrics, pool, settings, took);
         }
+    }
+
+    /// The whole answer came with its head: it goes out within this poll, which needs no other look at the clock.
+    pub(crate) fn ended(&mut self) {
+        self.took = self.answered;
+    }
+
+    fn took(&self) -> Duration {
+        self.took.unwrap_or_else(|| self.started.elapsed())
     }
 
     /// Its WebSocket is open: counted as answered now, logged when it closes.
@@ -125,7 +143,7 @@ impl Record {
         let metrics = self.metrics.clone().unwrap_or_else(none);
         metrics.received.inc_by(self.received);
         metrics.sent.inc_by(self.sent);
-        self.worker.metrics.answered(&metrics, &self.method, status, self.started.elapsed());
+        self.worker.metrics.answered(&metrics, &self.method, status, self.took());
     }
 }
 
@@ -153,7 +171,7 @@ impl Drop for Record {
             status: status.as_u16(),
             bytes_received: self.received,
             bytes_sent: self.sent,
-            duration: self.started.elapsed(),
+            duration: self.took(),
             backend_time: self.backend_time,
             attempts: self.attempts,
             upgrade: self.websocket.then_some("websocket"),

@@ -31,6 +31,11 @@ pub fn armed() -> usize {
     WHEEL.with_borrow(Wheel::armed)
 }
 
+/// Whether the driver runs, so that [`passed`] is at most a tick behind.
+pub(super) fn is_running() -> bool {
+    NOW.get().is_some()
+}
+
 /// Whether the driver has gone past `due`. Costs no look at the clock; "no" may be out of date.
 pub(super) fn passed(due: Tick) -> bool {
     NOW.get().is_some_and(|now| now >= due)

@@ -10,11 +10,13 @@
 
 mod driver;
 mod http;
+mod put_off;
 mod sleep;
 mod tick;
 mod wheel;
 
 pub use self::driver::{armed, now, real_now};
 pub use self::http::CoarseTimer;
+pub use self::put_off::PutOff;
 pub use self::sleep::{Elapsed, Sleep, Timeout, sleep, sleep_until, timeout};
 pub use self::tick::{Span, TICK, Tick};

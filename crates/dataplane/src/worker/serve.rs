@@ -26,13 +26,13 @@ use super::io::{Flow, Io};
 use super::sniff::First;
 use super::{Port, Worker, http2, sniff};
 use crate::exchange::{Downstream, Held, Tls, serve};
-use crate::timer::{self, Sleep};
+use crate::timer::{self, PutOff, Span};
 use crate::tls;
 
 /// A connection that is idle that long gives its buffers back.
-const PARK_AFTER: Duration = Duration::from_millis(200);
+const PARK_AFTER: Span = Span::at_least(Duration::from_millis(200));
 /// A parked connection without a new request.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+const KEEP_ALIVE: Span = Span::at_least(Duration::from_secs(75));
 /// The same once the port closes.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// A client that does not take what it is sent.
@@ -129,13 +129,13 @@ async fn connection<S: Parked>(
     counted: Counted,
 ) {
     let downstream = Downstream::new(&worker, port.number, peer, tls);
-    let mut clock = timer::sleep(KEEP_ALIVE);
+    let mut clock = PutOff::new(KEEP_ALIVE);
     let (mut stream, mut early) = (stream, Bytes::new());
     // Without ALPN the first bytes say which protocol it is (RFC 9113 3.3).
     let mut sniffed = downstream.tls.is_some();
     loop {
         if early.is_empty() {
-            clock.reset(if downstream.last.get() { LINGER } else { KEEP_ALIVE });
+            clock.put_off(if downstream.last.get() { const { Span::at_least(LINGER) } } else { KEEP_ALIVE });
             if !readable(&stream, &downstream, &port, &mut clock).await {
                 let _ = stream.shutdown().await;
                 return;
@@ -179,7 +179,7 @@ async fn connection<S: Parked>(
 
 /// Waits for the next byte; `false` when the connection should end instead. When the port closes, a client that is about
 /// to send its next request still gets it answered: that answer then says that it is the last one.
-async fn readable<S: Parked>(stream: &S, downstream: &Downstream, port: &Port, clock: &mut Sleep) -> bool {
+async fn readable<S: Parked>(stream: &S, downstream: &Downstream, port: &Port, clock: &mut PutOff) -> bool {
     let mut closed = pin!(port.closed());
     poll_fn(|cx| {
         if let Poll::Ready(result) = stream.poll_readable(cx) {
@@ -187,9 +187,9 @@ async fn readable<S: Parked>(stream: &S, downstream: &Downstream, port: &Port, c
         }
         if !downstream.last.get() && closed.as_mut().poll(cx).is_ready() {
             downstream.last.set(true);
-            clock.reset(LINGER);
+            clock.put_off(const { Span::at_least(LINGER) });
         }
-        Pin::new(&mut *clock).poll(cx).map(|()| false)
+        clock.poll(cx).map(|()| false)
     })
     .await
 }
@@ -198,7 +198,7 @@ async fn readable<S: Parked>(stream: &S, downstream: &Downstream, port: &Port, c
 async fn drive<S: Parked>(
     downstream: &Rc<Downstream>,
     port: &Port,
-    clock: &mut Sleep,
+    clock: &mut PutOff,
     stream: S,
     early: Bytes,
 ) -> Step<S> {
@@ -210,6 +210,7 @@ async fn drive<S: Parked>(
     builder.half_close(true).max_buf_size(MAX_BUFFER).header_read_timeout(None);
     let mut connection = builder.serve_connection(TokioIo::new(Io::new(stream, early, Rc::clone(&flow))), service);
     let mut closed = pin!(port.closed());
+    let mut listed = false;
     let mut waiting = Waiting::Nothing;
     let end = poll_fn(|cx| {
         let before = downstream.served.get();
@@ -223,7 +224,9 @@ async fn drive<S: Parked>(
             in_head = false;
         }
         let idle = downstream.active.get() == 0 && flow.is_flushed() && downstream.upgrade.borrow().is_none();
-        if !downstream.last.get() && closed.as_mut().poll(cx).is_ready() {
+        // Asked once to be woken, always by this task; from then on a look is enough.
+        let ask = !std::mem::replace(&mut listed, true);
+        if port.is_closing() || (ask && closed.as_mut().poll(cx).is_ready()) {
             downstream.last.set(true);
         }
         let now = match idle {
@@ -233,9 +236,9 @@ async fn drive<S: Parked>(
             false => Waiting::Nothing,
         };
         if now != std::mem::replace(&mut waiting, now) || downstream.served.get() != before {
-            clock.reset(now.limit(downstream.worker.limits.request_head));
+            clock.put_off(now.limit(downstream.worker.limits.request_head));
         }
-        if now == Waiting::Nothing || Pin::new(&mut *clock).poll(cx).is_pending() {
+        if now == Waiting::Nothing || clock.poll(cx).is_pending() {
             return Poll::Pending;
         }
         Poll::Ready(if now == Waiting::Park { End::Idle } else { End::TooSlow(now) })
@@ -292,12 +295,12 @@ enum Waiting {
 }
 
 impl Waiting {
-    fn limit(self, request_head: Duration) -> Duration {
+    fn limit(self, request_head: Duration) -> Span {
         match self {
             Self::Park => PARK_AFTER,
-            Self::Head => request_head,
-            Self::Client => STALLED_WRITE,
-            Self::Nothing => Duration::MAX,
+            Self::Head => Span::at_least(request_head),
+            Self::Client => const { Span::at_least(STALLED_WRITE) },
+            Self::Nothing => Span::FOREVER,
         }
     }
 }
