@@ -9,6 +9,8 @@
 pub(crate) struct Shares {
     /// Where each candidate's places end; its last value is the length of a round.
     ends: Box<[u64]>,
+    /// The length of a round, beside the rest: for equal weights nothing else in memory is looked at.
+    round: u64,
     stride: u64,
     /// All weights are equal: the turn itself is the answer.
     equal: bool,
@@ -32,13 +34,13 @@ impl Shares {
         }
         let mut rest = weights;
         let first = rest.next();
-        Self { ends, stride, equal: first.is_some_and(|first| first > 0 && rest.all(|weight| weight == first)) }
+        Self { ends, round, stride, equal: first.is_some_and(|first| first > 0 && rest.all(|weight| weight == first)) }
     }
 
     /// The candidate whose turn it is; `None` when nobody has a weight.
     pub(crate) fn turn(&self, number: u64) -> Option<usize> {
-        let round = self.ends.last().copied().filter(|&round| round > 0)?;
-        let place = number % round;
+        let round = self.round;
+        let place = number.checked_rem(round)?;
         if self.equal {
             return usize::try_from(place).ok();
         }

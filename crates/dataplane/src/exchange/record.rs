@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
+use penstock_model::Name;
 
 use crate::access_log::{Client, Entry};
 use crate::metrics::{RouteMetrics, Scope};
@@ -113,7 +114,7 @@ impl Record {
     }
 
     /// The response head of the backend, chosen at that time, is there.
-    pub(crate) fn backend_answered(&mut self, pool: &str, settings: &str, chosen: Instant) {
+    pub(crate) fn backend_answered(&mut self, pool: &Name, settings: &Name, chosen: Instant) {
         let now = Instant::now();
         let took = now.saturating_duration_since(chosen);
         self.answered = Some(now.saturating_duration_since(self.started));

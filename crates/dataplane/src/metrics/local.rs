@@ -1,12 +1,15 @@
 //! The cells of one worker.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
 use http::{Method, StatusCode};
+use penstock_model::Name;
 use prometheus::local::{LocalHistogram, LocalIntCounter};
 
 use super::Metrics;
@@ -14,6 +17,9 @@ use crate::timer;
 
 /// How often cells are added to the families, as long as anything was counted.
 const FLUSH: Duration = Duration::from_millis(200);
+/// Cells added in one go, those that wait longest first. Thousands would hold requests up, and each is cheaper the more it
+/// has counted.
+const FLUSHED_AT_ONCE: usize = 500;
 
 /// Whose request it is: label values of the families that have gateway, listener and rule.
 #[derive(Clone, Copy, Debug)]
@@ -33,16 +39,21 @@ pub(crate) struct LocalMetrics(Rc<Inner>);
 struct Inner {
     families: Metrics,
     routes: RefCell<HashMap<u64, Rc<RouteMetrics>, RandomState>>,
-    dirty: RefCell<Vec<Rc<RouteMetrics>>>,
+    /// Cells of `request_duration` without the rule, by gateway and listener: few, and used by all their routes.
+    durations: RefCell<Vec<([Box<str>; 2], Rc<LocalHistogram>)>>,
+    dirty: RefCell<VecDeque<Rc<RouteMetrics>>>,
+    flushing: Cell<bool>,
 }
 
 /// The cells of one route.
 #[derive(Debug)]
 pub(crate) struct RouteMetrics {
     labels: [Box<str>; 3],
-    /// Few: as many as codes and methods that were seen.
-    requests: RefCell<Vec<(u16, &'static str, LocalIntCounter)>>,
-    pub(crate) duration: LocalHistogram,
+    /// Answers with the code and method that were seen first, mostly all there are: beside the other cells in memory.
+    first: OnceCell<Answers>,
+    /// Few: as many as other codes and methods.
+    others: RefCell<Vec<Answers>>,
+    duration: Rc<LocalHistogram>,
     pub(crate) received: LocalIntCounter,
     pub(crate) sent: LocalIntCounter,
     /// Of the pool and settings that the route last went to.
@@ -50,17 +61,31 @@ pub(crate) struct RouteMetrics {
     dirty: Cell<bool>,
 }
 
+/// Answers with one code to one method.
+#[derive(Debug)]
+struct Answers {
+    code: u16,
+    method: &'static str,
+    count: LocalIntCounter,
+}
+
 /// Durations of one pool under one set of settings.
 #[derive(Debug)]
 struct Backend {
-    pool: Box<str>,
-    settings: Box<str>,
+    pool: Name,
+    settings: Name,
     duration: LocalHistogram,
 }
 
 impl LocalMetrics {
     pub(crate) fn new(families: Metrics) -> Self {
-        Self(Rc::new(Inner { families, routes: RefCell::default(), dirty: RefCell::default() }))
+        Self(Rc::new(Inner {
+            families,
+            routes: RefCell::default(),
+            durations: RefCell::default(),
+            dirty: RefCell::default(),
+            flushing: Cell::new(false),
+        }))
     }
 
     /// The families, for what is rare.
@@ -71,7 +96,23 @@ impl LocalMetrics {
     /// The cells of a route.
     pub(crate) fn route(&self, scope: Scope<'_>) -> Rc<RouteMetrics> {
         let mut routes = self.0.routes.borrow_mut();
-        Rc::clone(routes.entry(scope.number).or_insert_with(|| Rc::new(RouteMetrics::new(&self.0.families, scope))))
+        let new = || Rc::new(RouteMetrics::new(&self.0.families, scope, self.duration(scope)));
+        Rc::clone(routes.entry(scope.number).or_insert_with(new))
+    }
+
+    fn duration(&self, scope: Scope<'_>) -> Rc<LocalHistogram> {
+        let family = &self.0.families.request_duration;
+        if self.0.families.per_rule {
+            return Rc::new(family.with_label_values(&[scope.gateway, scope.listener, scope.rule]).local());
+        }
+        let labels = [scope.gateway, scope.listener];
+        let mut durations = self.0.durations.borrow_mut();
+        if let Some((_, known)) = durations.iter().find(|(known, _)| known.each_ref().map(|label| &**label) == labels) {
+            return Rc::clone(known);
+        }
+        let new = Rc::new(family.with_label_values(&labels).local());
+        durations.push((labels.map(Into::into), Rc::clone(&new)));
+        new
     }
 
     /// Counts an answer.
@@ -82,11 +123,13 @@ impl LocalMetrics {
     }
 
     /// Observes how long a backend took to its response head.
-    pub(crate) fn backend_answered(&self, route: &Rc<RouteMetrics>, pool: &str, settings: &str, took: Duration) {
+    pub(crate) fn backend_answered(&self, route: &Rc<RouteMetrics>, pool: &Name, settings: &Name, took: Duration) {
         let mut backend = route.backend.borrow_mut();
-        if backend.as_ref().is_none_or(|last| *last.pool != *pool || *last.settings != *settings) {
-            let duration = self.0.families.backend_duration.with_label_values(&[pool, settings]).local();
-            *backend = Some(Backend { pool: pool.into(), settings: settings.into(), duration });
+        // One name is mostly one allocation: to compare the pointers leaves the characters out of the cache.
+        let same = |a: &Name, b: &Name| Arc::ptr_eq(a, b) || a == b;
+        if !backend.as_ref().is_some_and(|last| same(&last.pool, pool) && same(&last.settings, settings)) {
+            let duration = self.0.families.backend_duration.with_label_values(&[&**pool, settings]).local();
+            *backend = Some(Backend { pool: Arc::clone(pool), settings: Arc::clone(settings), duration });
         }
         if let Some(last) = &*backend {
             last.duration.observe(took.as_secs_f64());
@@ -106,37 +149,48 @@ impl LocalMetrics {
 
     /// Adds every cell to its family.
     pub(crate) fn flush(&self) {
-        for cells in self.0.dirty.take() {
-            cells.flush();
-        }
+        while !self.flush_some() {}
+    }
+
+    /// Adds those cells that wait longest; whether these were all.
+    fn flush_some(&self) -> bool {
+        let mut dirty = self.0.dirty.borrow_mut();
+        let count = dirty.len().min(FLUSHED_AT_ONCE);
+        dirty.drain(..count).for_each(|cells| cells.flush());
+        self.0.durations.borrow().iter().for_each(|(_, duration)| duration.flush());
+        dirty.is_empty()
     }
 
     fn touch(&self, route: &Rc<RouteMetrics>) {
         if route.dirty.replace(true) {
             return;
         }
-        let mut dirty = self.0.dirty.borrow_mut();
-        dirty.push(Rc::clone(route));
-        if dirty.len() == 1 {
+        self.0.dirty.borrow_mut().push_back(Rc::clone(route));
+        if !self.0.flushing.replace(true) {
             let metrics = self.clone();
             tokio::task::spawn_local(async move {
-                timer::sleep(FLUSH).await;
-                metrics.flush();
+                loop {
+                    timer::sleep(FLUSH).await;
+                    if metrics.flush_some() {
+                        break;
+                    }
+                }
+                metrics.0.flushing.set(false);
             });
         }
     }
 }
 
 impl RouteMetrics {
-    fn new(families: &Metrics, scope: Scope<'_>) -> Self {
+    fn new(families: &Metrics, scope: Scope<'_>, duration: Rc<LocalHistogram>) -> Self {
         let labels = [scope.gateway, scope.listener, scope.rule];
-        let duration = if families.per_rule { &labels[..] } else { &labels[..2] };
         let bytes =
             |direction| families.request_bytes.with_label_values(&[labels[0], labels[1], labels[2], direction]).local();
         Self {
             labels: labels.map(Into::into),
-            requests: RefCell::default(),
-            duration: families.request_duration.with_label_values(duration).local(),
+            first: OnceCell::new(),
+            others: RefCell::default(),
+            duration,
             received: bytes("received"),
             sent: bytes("sent"),
             backend: RefCell::default(),
@@ -145,21 +199,29 @@ impl RouteMetrics {
     }
 
     fn count(&self, families: &Metrics, method: &'static str, code: u16) {
-        let mut requests = self.requests.borrow_mut();
-        if let Some((_, _, counter)) = requests.iter().find(|(c, m, _)| *c == code && std::ptr::eq(*m, method)) {
-            return counter.inc();
+        let is = |known: &&Answers| known.code == code && std::ptr::eq(known.method, method);
+        let new = || {
+            let text = code.to_string();
+            let [gateway, listener, rule] = &self.labels;
+            let labels = [&**gateway, &**listener, &**rule, &text, method];
+            Answers { code, method, count: families.requests.with_label_values(&labels).local() }
+        };
+        let first = self.first.get_or_init(new);
+        if is(&first) {
+            return first.count.inc();
         }
-        let text = code.to_string();
-        let [gateway, listener, rule] = &self.labels;
-        let labels = [&**gateway, &**listener, &**rule, &text, method];
-        let counter = families.requests.with_label_values(&labels).local();
-        counter.inc();
-        requests.push((code, method, counter));
+        let mut others = self.others.borrow_mut();
+        if let Some(known) = others.iter().find(is) {
+            return known.count.inc();
+        }
+        let other = new();
+        other.count.inc();
+        others.push(other);
     }
 
     fn flush(&self) {
         self.dirty.set(false);
-        self.requests.borrow().iter().for_each(|(_, _, counter)| counter.flush());
+        self.first.get().into_iter().chain(&*self.others.borrow()).for_each(|answers| answers.count.flush());
         self.duration.flush();
         self.received.flush();
         self.sent.flush();
