@@ -71,6 +71,8 @@ pub struct Certificate {
     pub key: Arc<[u8]>,
     /// The last second of its life, since 1970.
     pub not_after: i64,
+    /// An OCSP response in DER, for clients that ask for it (RFC 6066 8).
+    pub ocsp: Option<Arc<[u8]>>,
 }
 
 impl std::fmt::Debug for Certificate {

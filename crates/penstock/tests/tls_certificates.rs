@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use penstock_testkit::{Backend, Ca, DEADLINE, Identity, TlsClient};
@@ -116,4 +119,70 @@ async fn a_policy_decides_about_versions_and_cipher_suites() {
     gateway
         .wait_for_problem("UnsupportedValue", "\"AppGwSslPolicy20170401S\": of it are not offered: TLS_ECDHE_RSA")
         .await;
+}
+
+#[tokio::test]
+async fn an_ocsp_response_in_the_secret_is_stapled() {
+    let ca = Ca::new("test");
+    let app = Backend::start("app").await;
+    let plain = ca.server(&["a.example"]).secret_yaml("edge", "cert");
+    // Successful, and nothing else: what is in it is between authority and client.
+    let response = [0x30, 0x03, 0x0a, 0x01, 0x00];
+    let stapled = plain.replace("data:\n", "data:\n  tls.ocsp-staple: MAMKAQA=\n");
+    let gateway = Gateway::start(&objects(&[listener("app", "", "cert")], &[&app], std::slice::from_ref(&plain))).await;
+    let staple = || async {
+        let stream = tokio::net::TcpStream::connect(gateway.addr_of("https")).await.unwrap();
+        TlsClient::new(&ca).staple(stream, "a.example").await.unwrap()
+    };
+    assert!(staple().await.is_empty());
+    gateway.replace(&objects(&[listener("app", "", "cert")], &[&app], &[stapled]));
+    penstock_testkit::until("the response", DEADLINE, staple, |seen| *seen == response).await;
+}
+
+#[tokio::test]
+async fn no_handshake_fails_while_a_certificate_is_replaced_50_times() {
+    let ca = Ca::new("test");
+    let app = Backend::start("app").await;
+    let made: Vec<Identity> = (0..51).map(|_| ca.server(&["a.example"])).collect();
+    let listeners = [listener("app", "", "cert")];
+    let gateway = Gateway::start(&objects(&listeners, &[&app], &[])).await;
+    gateway.write("secret.yaml", &made[0].secret_yaml("edge", "cert"));
+    let first = || async { who(&gateway, &TlsClient::new(&ca), "a.example").await };
+    penstock_testkit::until("the first certificate", DEADLINE, first, |seen| seen == "app").await;
+    // Before there was a certificate, handshakes failed.
+    let refused = || async { gateway.metrics().await.sum("penstock_refused_total", &[("reason", "tls")]).to_string() };
+    let before = refused().await;
+    let stop = AtomicBool::new(false);
+    let seen = Mutex::new(HashSet::new());
+    let handshakes = async {
+        let mut made = 0_u32;
+        while !stop.load(Ordering::Relaxed) {
+            // A client of its own has no session: every handshake is a full one. A failed one panics.
+            let leaf = peer_certificate(&gateway, &TlsClient::new(&ca), "a.example").await;
+            assert!(!leaf.is_empty(), "handshake {made} failed");
+            seen.lock().unwrap().insert(leaf);
+            made += 1;
+        }
+        made
+    };
+    let replacing = async {
+        for identity in &made[1..] {
+            gateway.write("secret.yaml", &identity.secret_yaml("edge", "cert"));
+            let leaf = identity.chain()[0].to_vec();
+            let shown = || async { seen.lock().unwrap().contains(&leaf) };
+            penstock_testkit::until("the next certificate", DEADLINE, shown, |shown| *shown).await;
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    let ((), one, two) = tokio::join!(replacing, handshakes, async {
+        let mut made = 0_u32;
+        while !stop.load(Ordering::Relaxed) {
+            assert_eq!(who(&gateway, &TlsClient::new(&ca), "a.example").await, "app");
+            made += 1;
+        }
+        made
+    });
+    assert_eq!(seen.lock().unwrap().len(), 51);
+    assert!(one >= 51 && two > 0, "{one} {two}");
+    assert_eq!(refused().await, before, "also by the gateway's own count");
 }

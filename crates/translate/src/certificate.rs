@@ -9,6 +9,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::asn1_rs::{Any, FromDer as _, Tag};
 
 use crate::snapshot::Key;
 
@@ -16,12 +17,17 @@ use crate::snapshot::Key;
 /// the last fifth of its life: those are renewed by machines, which begin earlier.
 const SOON: i64 = 30 * 24 * 3600;
 
+/// The key of a Secret that holds an OCSP response in DER: the name that Istio and Gloo have for it.
+pub(crate) const OCSP: &str = "tls.ocsp-staple";
+
 /// What a Secret holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Parsed {
     pub(crate) certificate: Arc<Certificate>,
     /// From when on its end is near, in seconds since 1970.
     soon: i64,
+    /// There is a staple that is none, and is left out.
+    pub(crate) no_response: bool,
 }
 
 /// How far the life of a certificate has gone.
@@ -68,9 +74,12 @@ pub(crate) fn parse(key: &Key, secret: &Secret) -> Result<Parsed, String> {
     let der = PrivateKeyDer::from_pem_slice(&private)
         .map_err(|error| format!("tls.key of Secret {key} holds no private key in PEM: {error}"))?;
     CertifiedKey::from_der(chain, der, &default_provider()).map_err(|error| unusable(key, &error))?;
-    let certificate = Certificate { secret: key.to_string().into(), chain: pem, key: private, not_after };
+    let staple = part(secret, OCSP).map(|staple| if is_good_response(&staple) { Ok(staple) } else { Err(()) });
+    let no_response = staple == Some(Err(()));
+    let ocsp = staple.and_then(Result::ok);
+    let certificate = Certificate { secret: key.to_string().into(), chain: pem, key: private, not_after, ocsp };
     let soon = not_after - SOON.min(not_after.saturating_sub(not_before).max(0) / 5);
-    Ok(Parsed { certificate: Arc::new(certificate), soon })
+    Ok(Parsed { certificate: Arc::new(certificate), soon, no_response })
 }
 
 fn part(secret: &Secret, name: &str) -> Option<Arc<[u8]>> {
@@ -78,6 +87,13 @@ fn part(secret: &Secret, name: &str) -> Option<Arc<[u8]>> {
     // Files may have text where the API server has bytes.
     let text = || secret.string_data.as_ref().and_then(|data| data.get(name)).map(String::as_bytes);
     bytes.or_else(text).map(Into::into)
+}
+
+/// Whether it is an OCSPResponse with the status successful (RFC 6960 4.2.1): a sequence that begins with the enumerated 0.
+/// Clients look at the rest.
+fn is_good_response(der: &[u8]) -> bool {
+    let Ok((rest, sequence)) = Any::from_der(der) else { return false };
+    rest.is_empty() && sequence.tag() == Tag::Sequence && sequence.data.starts_with(&[0x0a, 0x01, 0x00])
 }
 
 fn unusable(key: &Key, error: &rustls::Error) -> String {
@@ -105,8 +121,8 @@ mod tests {
         let parsed = |days: i64| {
             let end = days * day;
             let (chain, key): (Arc<[u8]>, Arc<[u8]>) = (Arc::new([]), Arc::new([]));
-            let certificate = Certificate { secret: "edge/c".into(), chain, key, not_after: end };
-            Parsed { certificate: Arc::new(certificate), soon: end - SOON.min(end / 5) }
+            let certificate = Certificate { secret: "edge/c".into(), chain, key, not_after: end, ocsp: None };
+            Parsed { certificate: Arc::new(certificate), soon: end - SOON.min(end / 5), no_response: false }
         };
         let (short, long) = (parsed(90), parsed(365));
         assert_eq!(short.age(72 * day - 1), (Age::Good, Some(72 * day)));

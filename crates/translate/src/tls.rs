@@ -9,7 +9,7 @@ use penstock_api::reasons::ListenerReason;
 use penstock_model::{self as model, ListenerTls, TlsVersion};
 
 use crate::authorities::Authorities;
-use crate::certificate::{self, Age, Parsed};
+use crate::certificate::{self, Age, OCSP, Parsed};
 use crate::finding::Finding;
 use crate::gateway::Gateway;
 use crate::grant::{Referrer, permitted};
@@ -54,6 +54,13 @@ impl Certificates {
                         snapshot.now,
                         &format!("{field}: the certificate in Secret {key}"),
                     ));
+                    if parsed.no_response {
+                        let message = format!(
+                            "{field}: {OCSP} of Secret {key} is no successful OCSP response in DER, and is not stapled; \
+                             correct or remove it"
+                        );
+                        findings.push(Finding::partial(ListenerReason::UnsupportedValue.as_str(), message));
+                    }
                     certificates.push(parsed.certificate);
                 }
                 Err(why) => findings.push(Finding::unresolved(

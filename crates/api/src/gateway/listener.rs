@@ -54,7 +54,7 @@ pub enum ListenerProtocol {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerTls {
-    /// Secrets of type kubernetes.io/tls, 1 to 32. Of several, the client's server name and key types decide; the first is the fallback.
+    /// Secrets of type kubernetes.io/tls, 1 to 32. Of several, the client's server name and key types decide; the first is the fallback. An OCSP response in DER under the key `tls.ocsp-staple` is stapled.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub certificate_refs: Vec<SecretRef>,
 

@@ -68,7 +68,8 @@ impl Served {
             .map_err(pem("tls.crt"))?;
         let names = chain.first().map(|leaf| dns_names(leaf)).unwrap_or_default();
         let key = PrivateKeyDer::from_pem_slice(&certificate.key).map_err(pem("tls.key"))?;
-        let key = CertifiedKey::from_der(chain, key, &provider()).map_err(key_error)?;
+        let mut key = CertifiedKey::from_der(chain, key, &provider()).map_err(key_error)?;
+        key.ocsp = certificate.ocsp.as_deref().map(<[u8]>::to_vec);
         Ok(Self { key: Arc::new(key), names })
     }
 

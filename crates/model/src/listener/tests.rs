@@ -41,6 +41,6 @@ fn an_ipv4_peer_of_a_dual_stack_socket_is_ipv4() {
 #[test]
 fn debug_output_never_shows_a_key() {
     let (chain, key) = (b"CHAIN"[..].into(), b"KEY"[..].into());
-    let shown = format!("{:?}", Certificate { secret: "shop/tls".into(), chain, key, not_after: 0 });
+    let shown = format!("{:?}", Certificate { secret: "shop/tls".into(), chain, key, not_after: 0, ocsp: None });
     assert_eq!(shown, "Certificate { secret: \"shop/tls\", .. }");
 }

@@ -1,6 +1,6 @@
 //! TLS for the test client: which CA it believes, what it offers, who it is.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use rustls::client::WebPkiServerVerifier;
@@ -49,6 +49,23 @@ impl TlsClient {
         Self { config: Arc::new(config), roots: Arc::clone(&self.roots) }
     }
 
+    /// Makes a handshake and gives back the OCSP response that came with the certificate; empty: none.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn staple(&self, stream: TcpStream, server_name: &str) -> Result<Vec<u8>> {
+        let mut config = ClientConfig::clone(&self.config);
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&self.roots), Arc::new(default_provider()));
+        let verifier = verifier.build().expect("a CA");
+        let seen = Arc::new(Mutex::default());
+        let schemes = verifier.supported_verify_schemes();
+        config.dangerous().set_certificate_verifier(Arc::new(Only(verifier, schemes, Arc::clone(&seen))));
+        let client = Self { config: Arc::new(config), roots: Arc::clone(&self.roots) };
+        client.connect(stream, server_name).await?;
+        Ok(std::mem::take(&mut *seen.lock().expect("no panic while held")))
+    }
+
     /// Can check signatures of these kinds only.
     ///
     /// # Panics
@@ -59,7 +76,7 @@ impl TlsClient {
         let roots = Arc::clone(&self.roots);
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::new(default_provider()));
         let verifier = verifier.build().expect("a CA");
-        config.dangerous().set_certificate_verifier(Arc::new(Only(verifier, schemes.to_vec())));
+        config.dangerous().set_certificate_verifier(Arc::new(Only(verifier, schemes.to_vec(), Arc::default())));
         Self { config: Arc::new(config), roots: Arc::clone(&self.roots) }
     }
 
@@ -101,9 +118,9 @@ impl TlsClient {
     }
 }
 
-/// A verifier that says of itself that it can check less.
+/// A verifier that says of itself that it can check less, and keeps the OCSP response that it was shown.
 #[derive(Debug)]
-struct Only(Arc<WebPkiServerVerifier>, Vec<SignatureScheme>);
+struct Only(Arc<WebPkiServerVerifier>, Vec<SignatureScheme>, Arc<Mutex<Vec<u8>>>);
 
 impl ServerCertVerifier for Only {
     fn verify_server_cert(
@@ -114,6 +131,7 @@ impl ServerCertVerifier for Only {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.2.lock().expect("no panic while held") = ocsp.to_vec();
         self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now)
     }
 

@@ -86,7 +86,10 @@ fn listener(listener: &Listener) -> Value {
     map.insert("id".into(), id.to_string().into());
     map.insert("port".into(), format!("{port} at {bind_port}").into());
     if let Some(tls) = tls {
-        let secrets: Vec<&str> = tls.certificates.iter().map(|certificate| &*certificate.secret).collect();
+        let named = |certificate: &std::sync::Arc<penstock_model::Certificate>| {
+            format!("{}{}", certificate.secret, if certificate.ocsp.is_some() { " (stapled)" } else { "" })
+        };
+        let secrets: Vec<String> = tls.certificates.iter().map(named).collect();
         let secrets = if secrets.is_empty() { "no certificate".to_owned() } else { secrets.join(", ") };
         let suites = if tls.cipher_suites.is_empty() { "" } else { " with " };
         let text = format!("{secrets} from {:?}{suites}{}", tls.min_version, tls.cipher_suites.join(" "));
