@@ -102,6 +102,10 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "PENSTOCK_METRICS_PER_RULE", value_parser = BoolishValueParser::new())]
     pub(crate) metrics_per_rule: bool,
 
+    /// Metric series of a rule, listener or backend that is gone stay for so long
+    #[arg(long, env = "PENSTOCK_METRICS_RETENTION", value_name = "DURATION", default_value = "10m", value_parser = values::duration)]
+    pub(crate) metrics_retention: Duration,
+
     /// Access log to standard output [default: off standalone, json in a cluster]
     #[arg(long, env = "PENSTOCK_ACCESS_LOG", value_name = "FORM")]
     pub(crate) access_log: Option<AccessLogForm>,
@@ -163,7 +167,7 @@ mod tests {
         let cli = Cli::command();
         let run = cli.find_subcommand("run").unwrap();
         let flags: Vec<_> = run.get_arguments().filter(|flag| flag.get_id() != "help").collect();
-        assert_eq!(flags.len(), 22);
+        assert_eq!(flags.len(), 23);
         for flag in flags {
             let name = flag.get_long().unwrap().to_uppercase().replace('-', "_");
             assert_eq!(flag.get_env().unwrap().to_str().unwrap(), format!("PENSTOCK_{name}"));

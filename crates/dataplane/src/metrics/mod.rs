@@ -2,10 +2,12 @@
 //! second, so that counting costs no lock and no shared cache line.
 
 mod local;
+mod orphans;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
 
 pub(crate) use local::{LocalMetrics, RouteMetrics, Scope};
+pub(crate) use orphans::{Orphans, Series, orphans, remove};
 
 /// Buckets of durations, in seconds.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

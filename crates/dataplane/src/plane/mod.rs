@@ -9,6 +9,7 @@ mod ejections;
 mod listeners;
 mod observe;
 mod sockets;
+mod sweep;
 mod task;
 mod tickets;
 
@@ -51,6 +52,8 @@ pub struct Options {
     pub access_log: Option<AccessLog>,
     /// Duration histograms carry the rule.
     pub metrics_per_rule: bool,
+    /// How long series stay whose rule, listener or backend is gone.
+    pub metrics_retention: Duration,
     /// Gives memory of the calling thread back to the system: called by a worker some time after connections became idle.
     pub collect: fn(),
 }

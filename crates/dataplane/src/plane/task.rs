@@ -14,6 +14,7 @@ use super::clusters::Clusters;
 use super::ejections::{Ejections, Failing};
 use super::listeners::Leaving;
 use super::observe::{Ports, Reasons, Seen, Series};
+use super::sweep::Sweep;
 use super::tickets::Tickets;
 use super::{Inputs, Options, Order, View, listeners, sockets};
 use crate::cluster::{Health, LiveCluster};
@@ -47,6 +48,7 @@ pub(super) struct Plane {
     ejections: Ejections,
     leaving: Leaving,
     series: HashMap<ClusterId, Series>,
+    sweep: Sweep,
     expiries: Expiries,
     tickets: Tickets,
     /// Tables that workers may still look at: the last one to let go must not be a worker.
@@ -68,6 +70,7 @@ impl Plane {
         publish: Publish,
     ) -> Self {
         let (report_sender, reports) = mpsc::unbounded_channel();
+        let sweep = Sweep::new(options.metrics_retention);
         Self {
             probes: Probes::new(report_sender, metrics.clone()),
             options,
@@ -86,6 +89,7 @@ impl Plane {
             ejections: Ejections::default(),
             leaving: Leaving::default(),
             series: HashMap::new(),
+            sweep,
             expiries: Expiries::default(),
             tickets,
             old: Vec::new(),
@@ -118,6 +122,9 @@ impl Plane {
                 Some(failing) = self.failing.recv() => self.eject(&failing),
                 () = self.tickets.changed() => self.exchange_tickets(),
                 () = until(self.ejections.next()) => self.take_back(),
+                found = self.sweep.found(&self.metrics, &self.config) => {
+                    self.sweep.remove(found, &self.metrics, &self.config);
+                }
                 () = tokio::time::sleep(CLEAN_UP), if !self.old.is_empty() => {}
             }
             self.old.retain(|table| Arc::strong_count(table) > 1);

@@ -61,6 +61,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         drain_spread: args.spread(),
         access_log: args.logs_access().then(AccessLog::to_stdout).transpose().context("cannot start the access log")?,
         metrics_per_rule: args.metrics_per_rule,
+        metrics_retention: args.metrics_retention,
         collect: allocator::collect,
     };
     let inputs = Inputs { config: outputs.config, endpoints: outputs.endpoints, tickets: outputs.tickets };

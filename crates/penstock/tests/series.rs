@@ -1,0 +1,124 @@
+//! Series of metrics leave some time after what they belong to, and not before what they count is over.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use penstock_testkit::{Backend, DEADLINE, WebSocket, until};
+use support::{Gateway, HTTP, http_gateway, rule, rule_to, service};
+
+const HOST: &str = "a.example";
+const RETENTION: Duration = Duration::from_secs(1);
+
+async fn start(objects: &[String]) -> Gateway {
+    Gateway::start_with(&["--metrics-retention", "1s"], objects).await
+}
+
+/// How many series have this label.
+async fn with_label(gateway: &Gateway, name: &str, value: &str) -> usize {
+    let metrics = gateway.metrics().await;
+    let names = [
+        "requests_total",
+        "request_bytes_total",
+        "request_duration_seconds_count",
+        "refused_total",
+        "websocket_open",
+        "websocket_opened_total",
+        "websocket_closed_total",
+        "websocket_bytes_total",
+        "websocket_duration_seconds_count",
+        "connections_open",
+        "connections_total",
+        "backend_duration_seconds_count",
+        "backend_errors_total",
+        "backend_ejections_total",
+        "backend_pending",
+        "probe_duration_seconds_count",
+        "probes_total",
+        "backend_up",
+    ];
+    let full = names.map(|name| format!("penstock_{name}"));
+    full.iter().map(|full| metrics.matching(full, &[(name, value)]).count()).sum()
+}
+
+async fn wait_gone(gateway: &Gateway, name: &str, value: &str) {
+    let what = format!("no series with {name}={value}");
+    until(&what, DEADLINE, || with_label(gateway, name, value), |count| *count == 0).await;
+}
+
+fn two_rules(second: bool) -> Vec<String> {
+    let to = |host: &str| format!("hostNames: [{host}]\nbackend: {{services: [{{name: app, port: 80}}]}}");
+    let mut rules = vec![rule("stays", &to(HOST))];
+    if second {
+        rules.push(rule("goes", &to("b.example")));
+    }
+    rules
+}
+
+#[tokio::test]
+async fn series_leave_after_their_rule_and_those_of_others_stay() {
+    let backend = Backend::start("one").await;
+    let rest = [http_gateway(""), service("app", &[&backend])];
+    let gateway = start(&[&rest[..], &two_rules(true)].concat()).await;
+    for host in [HOST, "b.example"] {
+        assert_eq!(gateway.get(host, "/x").await.status, 200);
+        let mut socket = WebSocket::open(gateway.addr(), host, "/ws").await.unwrap();
+        socket.close(1000, "bye").await.unwrap();
+    }
+    gateway.wait_metric("penstock_websocket_closed_total", &[], 2.0).await;
+    let stays = with_label(&gateway, "rule", "edge/stays").await;
+    assert!(stays > 5);
+    assert_eq!(with_label(&gateway, "rule", "edge/goes").await, stays);
+    assert!(with_label(&gateway, "pool", "edge/goes").await > 0);
+    let since = Instant::now();
+    gateway.replace(&[&rest[..], &two_rules(false)].concat());
+    gateway.wait_status("b.example", "/x", 404).await;
+    assert_eq!(with_label(&gateway, "rule", "edge/goes").await, stays, "for a while they can still be read");
+    wait_gone(&gateway, "rule", "edge/goes").await;
+    assert!(since.elapsed() >= RETENTION, "{:?}", since.elapsed());
+    wait_gone(&gateway, "pool", "edge/goes").await;
+    assert_eq!(with_label(&gateway, "rule", "edge/stays").await, stays);
+    assert_eq!(gateway.get(HOST, "/x").await.status, 200);
+    gateway.wait_metric("penstock_requests_total", &[("rule", "edge/stays"), ("code", "200")], 2.0).await;
+    // It begins anew when it comes back.
+    gateway.replace(&[&rest[..], &two_rules(true)].concat());
+    gateway.wait_status("b.example", "/x", 200).await;
+    gateway.wait_metric("penstock_requests_total", &[("rule", "edge/goes"), ("code", "200")], 1.0).await;
+    assert_eq!(gateway.get("b.example", "/x").await.status, 200);
+    gateway.wait_metric("penstock_requests_total", &[("rule", "edge/goes"), ("code", "200")], 2.0).await;
+}
+
+#[tokio::test]
+async fn series_of_an_open_websocket_stay_until_it_is_closed() {
+    let backend = Backend::start("one").await;
+    let rest = [http_gateway(""), service("app", &[&backend])];
+    let gateway = start(&[&rest[..], &two_rules(true)].concat()).await;
+    let mut socket = WebSocket::open(gateway.addr(), "b.example", "/ws").await.unwrap();
+    gateway.replace(&[&rest[..], &two_rules(false)].concat());
+    gateway.wait_status("b.example", "/x", 404).await;
+    tokio::time::sleep(RETENTION * 2).await;
+    let labels = [("rule", "edge/goes")];
+    assert!((gateway.metrics().await.sum("penstock_websocket_open", &labels) - 1.0).abs() < 1e-9);
+    socket.close(1000, "bye").await.unwrap();
+    wait_gone(&gateway, "rule", "edge/goes").await;
+    assert!(gateway.metrics().await.sum("penstock_websocket_open", &[]) >= 0.0, "never below zero");
+}
+
+#[tokio::test]
+async fn series_leave_after_their_listener() {
+    let backend = Backend::start("one").await;
+    let two = format!(
+        "{}- {{name: other, port: $other, protocol: HTTP}}\n",
+        "listeners:\n- {name: http, port: $http, protocol: HTTP}\n"
+    );
+    let rest = [rule_to("all", "app"), service("app", &[&backend])];
+    let gateway = start(&[&[support::gateway(&two)], &rest[..]].concat()).await;
+    for port in ["http", "other"] {
+        let answer = penstock_testkit::client::get(gateway.addr_of(port), HOST, "/x").await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    assert!(with_label(&gateway, "listener", "other").await > 3);
+    gateway.replace(&[&[support::gateway(HTTP)], &rest[..]].concat());
+    wait_gone(&gateway, "listener", "other").await;
+    assert!(with_label(&gateway, "listener", "http").await > 3);
+}
