@@ -49,11 +49,8 @@ impl Certificates {
             }
             match self.read(&key, snapshot) {
                 Ok(parsed) => {
-                    findings.extend(self.age(
-                        &parsed,
-                        snapshot.now,
-                        &format!("{field}: the certificate in Secret {key}"),
-                    ));
+                    let what = || format!("{field}: the certificate in Secret {key}");
+                    findings.extend(self.age(&parsed, snapshot.now, what));
                     if parsed.no_response {
                         let message = format!(
                             "{field}: {OCSP} of Secret {key} is no successful OCSP response in DER, and is not stapled; \
@@ -95,25 +92,23 @@ impl Certificates {
         self.next_age
     }
 
-    fn age(&mut self, parsed: &Parsed, now: i64, what: &str) -> Option<Finding> {
+    fn age(&mut self, parsed: &Parsed, now: i64, what: impl FnOnce() -> String) -> Option<Finding> {
         // A caller without a clock does not ask.
         if now == 0 {
             return None;
         }
         let (age, until) = parsed.age(now);
         self.next_age = [self.next_age, until].into_iter().flatten().min();
-        let end = parsed.end();
-        match age {
-            Age::Good => None,
-            Age::EndsSoon => Some(Finding::warning(
-                ListenerReason::CertificateExpiresSoon.as_str(),
-                format!("{what} ends at {end}: renew it"),
-            )),
-            Age::Expired => Some(Finding::warning(
-                ListenerReason::CertificateExpired.as_str(),
-                format!("{what} has expired at {end}; it is served all the same, renew it"),
-            )),
-        }
+        let end = || parsed.end();
+        let (reason, how) = match age {
+            Age::Good => return None,
+            Age::EndsSoon => (ListenerReason::CertificateExpiresSoon, format!("ends at {}: renew it", end())),
+            Age::Expired => {
+                let how = format!("has expired at {}; it is served all the same, renew it", end());
+                (ListenerReason::CertificateExpired, how)
+            }
+        };
+        Some(Finding::warning(reason.as_str(), format!("{} {how}", what())))
     }
 
     fn read(&mut self, key: &Key, snapshot: &Snapshot) -> Result<Parsed, String> {
