@@ -37,7 +37,9 @@ pub use config::{ClusterChange, Config};
 pub use filter::{Filter, HeaderEdit};
 pub use host::{Host, HostPattern};
 pub use ids::{GatewayId, ListenerId, Name, RuleId};
-pub use listener::{Certificate, ClientAddress, ClientAuth, Listener, ListenerTls, ProxyProtocol, TlsVersion};
+pub use listener::{
+    Certificate, ClientAddress, ClientAuth, ErrorPage, Listener, ListenerTls, ProxyProtocol, TlsVersion,
+};
 pub use observed::{EndpointUpdate, Observed, ObservedEndpoint};
 pub use path::{PathMatch, Pattern};
 pub use probe::{HealthMatch, Probe, StatusRange};

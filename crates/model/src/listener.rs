@@ -1,5 +1,6 @@
 //! A listener: a port, a protocol, hosts, and the routes behind it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -27,6 +28,17 @@ pub struct Listener {
     pub routes: Vec<Arc<Route>>,
     /// Whom to believe about the client's address.
     pub client_address: ClientAddress,
+    /// Sent in place of the gateway's own answers with these status codes.
+    pub error_pages: BTreeMap<u16, ErrorPage>,
+}
+
+/// A page that its owner wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// What it is.
+    pub content_type: &'static str,
+    /// As it is sent.
+    pub body: Arc<[u8]>,
 }
 
 /// Routes that did not change are shared: their pointers are compared first.
@@ -41,9 +53,9 @@ impl PartialEq for Listener {
 impl Listener {
     /// Whether everything but the routes is equal.
     pub fn same_head(&self, other: &Self) -> bool {
-        let Self { id, port, bind_port, tls, hosts, routes: _, client_address } = self;
-        (id, port, bind_port, tls, hosts, client_address)
-            == (&other.id, &other.port, &other.bind_port, &other.tls, &other.hosts, &other.client_address)
+        let Self { id, port, bind_port, tls, hosts, routes: _, client_address, error_pages } = self;
+        (id, port, bind_port, tls, hosts) == (&other.id, &other.port, &other.bind_port, &other.tls, &other.hosts)
+            && (client_address, error_pages) == (&other.client_address, &other.error_pages)
     }
 }
 

@@ -40,7 +40,7 @@ fn with(name: &str, value: &str) -> Request {
 }
 
 fn who(answer: &Response) -> String {
-    answer.header("x-backend").unwrap_or_else(|| panic!("{} {}", answer.status, answer.text())).to_owned()
+    answer.header("x-backend").expect("an answer of a backend").to_owned()
 }
 
 /// Begins a session: its cookie and its backend.

@@ -39,6 +39,7 @@ fn config(routes: &[Arc<Route>]) -> Config {
         hosts: vec![HostPattern::parse("*.shop.example.com").expect("a pattern")],
         routes: routes.to_vec(),
         client_address: ClientAddress::default(),
+        error_pages: Default::default(),
     };
     Config { listeners: vec![Arc::new(listener)], ..Config::default() }
 }

@@ -10,6 +10,7 @@ use penstock_api::reasons::{ConditionType, GatewayReason, ListenerReason};
 use penstock_model::{Listener, ListenerId, Name, ObjectRef, Problem, Route};
 
 use crate::authorities;
+use crate::error_pages;
 use crate::finding::{Effect, Finding};
 use crate::gateway::Gateway;
 use crate::listener::{self, Claims};
@@ -82,6 +83,7 @@ impl Assembly<'_> {
                     CaKind::Secret => assembled.secrets.insert(key),
                 };
             }
+            assembled.config_maps.extend(error_pages::keys(&gateway, listener));
             let mut findings = listener.findings.clone();
             let bind_port = self.bind_port(&gateway, listener.port);
             let head = self.listener(&gateway, listener, bind_port, claims, &mut findings);
@@ -174,6 +176,7 @@ impl Assembly<'_> {
             hosts,
             routes: Vec::new(),
             client_address: gateway.client_address.clone(),
+            error_pages: error_pages::resolve(gateway, listener, self.snapshot, findings),
         })
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use penstock_api::ApplicationGateway;
 use penstock_api::gateway::{
-    AllowedRules, ApplicationGatewaySpec, BackendAddress, BackendSettings, ClientAddress, ProxyProtocol, ServiceRef,
+    AllowedRules, ApplicationGatewaySpec, BackendAddress, BackendSettings, ClientAddress, CustomErrorPage,
+    ProxyProtocol, ServiceRef,
 };
 use penstock_api::reasons::RuleReason;
 use penstock_model as model;
@@ -39,6 +40,8 @@ pub(crate) struct Gateway {
     /// What cookies of session affinity are made with: the object's UID, which no client of its listeners sees and all
     /// replicas know. Objects of a folder have none; their name has to do.
     pub(crate) session_key: Name,
+    /// Pages of every listener that has none of its own.
+    pub(crate) error_pages: Vec<CustomErrorPage>,
     /// Rewrite rule sets by name.
     pub(crate) rewrite_rule_sets: rewrite::Sets,
     /// What is wrong with the object itself.
@@ -77,6 +80,7 @@ impl Gateway {
             backend_settings,
             probes,
             rewrite_rule_sets,
+            custom_error_pages,
         } = &object.spec;
         let mut findings = Vec::new();
         let client_address = client_address_of(client_address.as_ref(), &options.client_address, &mut findings);
@@ -109,7 +113,7 @@ impl Gateway {
             id: GatewayId::new(key.namespace.clone(), key.name.clone()),
             created: object.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             generation: object.metadata.generation,
-            listeners: listeners.iter().map(|spec| listener::parse(spec, &mut findings)).collect(),
+            listeners: listeners.iter().map(listener::parse).collect(),
             allowed: allowed_rules.clone(),
             client_address,
             pools,
@@ -117,6 +121,7 @@ impl Gateway {
             default_settings: Arc::new(defaults),
             probes,
             session_key,
+            error_pages: custom_error_pages.clone(),
             rewrite_rule_sets: rewrite::parse(rewrite_rule_sets, &mut findings),
             findings,
         }

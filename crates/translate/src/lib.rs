@@ -14,6 +14,7 @@ mod assemble;
 mod authorities;
 mod certificate;
 mod endpoints;
+mod error_pages;
 mod finding;
 mod gateway;
 mod grant;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use penstock_api::gateway::{self, ClientAuth, ListenerProtocol, SecretRef};
+use penstock_api::gateway::{self, ClientAuth, CustomErrorPage, ListenerProtocol, SecretRef};
 use penstock_api::reasons::{ListenerReason, RuleReason};
 use penstock_model::{HostPattern, ListenerId, Name};
 
 use crate::finding::Finding;
 use crate::policy::{self, Policy};
-use crate::unsupported;
 
 /// A listener as parsed.
 #[derive(Debug)]
@@ -22,6 +21,7 @@ pub(crate) struct Listener {
     /// Holds its hosts, and no handshake is made for them: without it their requests would go to a listener that asks less of
     /// its clients.
     pub(crate) closed: bool,
+    pub(crate) error_pages: Vec<CustomErrorPage>,
     /// What is wrong with it by itself.
     pub(crate) findings: Vec<Finding>,
 }
@@ -35,12 +35,11 @@ pub(crate) struct ListenerTls {
     pub(crate) client_auth: Option<ClientAuth>,
 }
 
-/// Parses a listener. What is not supported of it is said of the gateway; what keeps it from serving, of itself.
-pub(crate) fn parse(spec: &gateway::Listener, unsupported: &mut Vec<Finding>) -> Listener {
-    let gateway::Listener { name, port, protocol, host_names, tls, custom_error_pages: _ } = spec;
+/// Parses a listener.
+pub(crate) fn parse(spec: &gateway::Listener) -> Listener {
+    let gateway::Listener { name, port, protocol, host_names, tls, custom_error_pages } = spec;
     let mut findings = Vec::new();
     let refuse = |message: String| Finding::refused(ListenerReason::UnsupportedValue.as_str(), message);
-    unsupported.extend(unsupported::listener(spec));
     let mut closed = false;
     if tls.is_some() != (*protocol == ListenerProtocol::Https) {
         let message =
@@ -68,7 +67,16 @@ pub(crate) fn parse(spec: &gateway::Listener, unsupported: &mut Vec<Finding>) ->
         closed = false;
         findings.push(refuse(format!("listeners[{name}].hostNames has no valid host: correct it")));
     }
-    Listener { name: name.as_str().into(), port: *port, protocol: *protocol, hosts, tls, closed, findings }
+    Listener {
+        name: name.as_str().into(),
+        port: *port,
+        protocol: *protocol,
+        hosts,
+        tls,
+        closed,
+        error_pages: custom_error_pages.clone(),
+        findings,
+    }
 }
 
 /// Who has which host on which port. Ask in the order of age: who comes first keeps it.

@@ -2,7 +2,7 @@
 //!
 //! Delete a line here when the data plane has learnt it; nothing else knows that something is missing.
 
-use penstock_api::gateway::{BackendProtocol, BackendSettings, Listener};
+use penstock_api::gateway::{BackendProtocol, BackendSettings};
 
 use crate::finding::Finding;
 
@@ -14,16 +14,6 @@ pub(crate) const NAMES: bool = true;
 
 fn unsupported(field: &str, what: &str, instead: &str) -> Finding {
     Finding::partial(UNSUPPORTED_FIELD, format!("{field}{what} is not supported yet: {instead}"))
-}
-
-/// Of a listener.
-pub(crate) fn listener(listener: &Listener) -> Vec<Finding> {
-    let field = |rest: &str| format!("listeners[{}].{rest}", listener.name);
-    let mut found = Vec::new();
-    if !listener.custom_error_pages.is_empty() {
-        found.push(unsupported(&field("customErrorPages"), "", "the built-in pages are sent"));
-    }
-    found
 }
 
 /// Of backend settings, at `field`.

@@ -34,7 +34,7 @@ pub struct Listener {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
 
-    /// Pages sent instead of the gateway's own error answers. At most 16.
+    /// Pages sent in place of the gateway's own error answers. Default: those of the gateway. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub custom_error_pages: Vec<CustomErrorPage>,
@@ -178,7 +178,7 @@ pub struct CustomErrorPage {
     #[schemars(range(min = 400, max = 599))]
     pub status_code: u16,
 
-    /// Where the page is: a ConfigMap of the gateway's namespace.
+    /// Where the page is: a ConfigMap of the gateway's namespace. A key that ends with .json or .txt is sent as that, any other as HTML.
     pub config_map_ref: ConfigMapKeyRef,
 }
 

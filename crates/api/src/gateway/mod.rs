@@ -113,6 +113,11 @@ pub struct ApplicationGatewaySpec {
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub listeners: Vec<Listener>,
 
+    /// Pages sent in place of the gateway's own error answers, on every listener that has none of its own for a code. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub custom_error_pages: Vec<CustomErrorPage>,
+
     /// Which RoutingRules may attach, and what they may do. Default: those of the gateway's own namespace.
     #[serde(default)]
     pub allowed_rules: AllowedRules,

@@ -1,5 +1,7 @@
 //! Answers of the gateway itself: refusals, failures, redirects. Errors turn into HTTP here and nowhere else.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{Response, StatusCode, Version, request};
@@ -10,7 +12,7 @@ use super::attempt::Failure;
 use super::body::Body;
 use super::record::Record;
 
-/// A short text. `error` is what the access log says.
+/// A short text, or the page that the listener's owner wants in its place. `error` is what the access log says.
 pub(crate) fn text(
     status: StatusCode,
     detail: &str,
@@ -20,10 +22,16 @@ pub(crate) fn text(
 ) -> Response<Body> {
     record.status = Some(status);
     record.error = error;
-    let text = format!("{} {}: {detail}\n", status.as_str(), status.canonical_reason().unwrap_or("Error"));
-    let mut response = Response::new(Body::whole(Bytes::from(text), Some(record), guard));
+    let (content_type, body) = match record.error_page(status) {
+        Some(page) => (page.content_type, Bytes::from_owner(Arc::clone(&page.body))),
+        None => {
+            let reason = status.canonical_reason().unwrap_or("Error");
+            ("text/plain; charset=utf-8", Bytes::from(format!("{} {reason}: {detail}\n", status.as_str())))
+        }
+    };
+    let mut response = Response::new(Body::whole(body, Some(record), guard));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 

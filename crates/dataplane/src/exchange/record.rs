@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
-use penstock_model::Name;
+use penstock_model::{ErrorPage, Name};
 
 use crate::access_log::{Client, Entry};
 use crate::metrics::{RouteMetrics, Scope};
@@ -89,6 +89,11 @@ impl Record {
     /// Its listener took it, and it is refused all the same.
     pub(crate) fn refused(&self, reason: &str) {
         self.worker.metrics.families().refused.with_label_values(&[self.listener_name(), reason]).inc();
+    }
+
+    /// The page that its listener's owner wants sent with this status.
+    pub(crate) fn error_page(&self, status: StatusCode) -> Option<&ErrorPage> {
+        self.listener.as_ref()?.listener.error_pages.get(&status.as_u16())
     }
 
     /// Label values of gateway, listener and rule.

@@ -87,6 +87,7 @@ pub(crate) fn listener(name: &str, port: u16, hosts: &[&str], mut routes: Vec<Ro
         hosts: hosts.iter().copied().map(host).collect(),
         routes: routes.into_iter().map(Arc::new).collect(),
         client_address: ClientAddress::default(),
+        error_pages: Default::default(),
     }
 }
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use http::HeaderMap;
 use penstock_model::rewrite::{Condition, HeaderChange, HeaderRewrite, RewriteRule, UrlRewrite};
 use penstock_model::{
-    Action, BackendTarget, Cluster, Config, Forward, HostRewrite, Limits, Listener, OutlierDetection, PathOverride,
-    Probe, Rank, Redirect, RedirectTarget, Route,
+    Action, BackendTarget, Cluster, Config, ErrorPage, Forward, HostRewrite, Limits, Listener, OutlierDetection,
+    PathOverride, Probe, Rank, Redirect, RedirectTarget, Route,
 };
 use penstock_routing::{RouteRequest, RouteTable};
 use penstock_translate::Outcome;
@@ -81,7 +81,7 @@ fn shorten(value: &mut Value) {
 }
 
 fn listener(listener: &Listener) -> Value {
-    let Listener { id, port, bind_port, tls, hosts, routes, client_address } = listener;
+    let Listener { id, port, bind_port, tls, hosts, routes, client_address, error_pages } = listener;
     let mut map = Mapping::new();
     map.insert("id".into(), id.to_string().into());
     map.insert("port".into(), format!("{port} at {bind_port}").into());
@@ -99,6 +99,11 @@ fn listener(listener: &Listener) -> Value {
             let mode = if auth.strict { "strict" } else { "passthrough" };
             map.insert("clientAuth".into(), format!("{mode}, {count} authorities").into());
         }
+    }
+    if !error_pages.is_empty() {
+        let page =
+            |(code, page): (&u16, &ErrorPage)| format!("{code} {} of {} bytes", page.content_type, page.body.len());
+        map.insert("errorPages".into(), list(error_pages.iter().map(|entry| page(entry).into())));
     }
     if !client_address.trusted_proxies.is_empty() || client_address.proxy_protocol != Default::default() {
         let blocks: Vec<String> = client_address.trusted_proxies.iter().map(ToString::to_string).collect();
