@@ -16,6 +16,8 @@ use rustls::server::ProducesTickets;
 
 /// Bytes of the name of a key, in front of each ticket.
 const NAME: usize = 16;
+/// The largest ticket: the next ClientHello has to carry it. A client with a longer chain makes full handshakes.
+const LARGEST: usize = 16 * 1024;
 /// Tells these keys from everything else that could be derived from the same secret.
 const PURPOSE: &[u8] = b"penstock session tickets 1";
 
@@ -62,6 +64,9 @@ impl ProducesTickets for Ticketer {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        if plain.len() > LARGEST {
+            return None;
+        }
         let keys = self.keys.load();
         let Keys(secrets, derived) = &**keys;
         let Key { name, key } = derived.get(secrets.sealing(now())?)?.as_ref()?;
@@ -208,5 +213,6 @@ mod tests {
             assert_eq!(ticketer.decrypt(&ticket[..place]), None, "{place}");
         }
         assert_ne!(ticketer.encrypt(b"session").unwrap(), ticket, "no nonce comes twice");
+        assert_eq!(ticketer.encrypt(&[0; LARGEST + 1]), None);
     }
 }
