@@ -20,13 +20,14 @@ pub struct Config {
 impl PartialEq for Config {
     fn eq(&self, other: &Self) -> bool {
         let Self { listeners, clusters } = self;
-        let clusters_are =
-            |(a, b): ((&ClusterId, &Arc<Cluster>), (&ClusterId, &Arc<Cluster>))| a.0 == b.0 && same(a.1, b.1);
         listeners.len() == other.listeners.len()
             && clusters.len() == other.clusters.len()
             && listeners.iter().zip(&other.listeners).all(|(a, b)| same(a, b))
             && (Shared::ptr_eq(clusters, &other.clusters)
-                || clusters.iter().zip(other.clusters.iter()).all(clusters_are))
+                || clusters
+                    .iter()
+                    .zip(other.clusters.iter())
+                    .all(|((a, mine), (b, theirs))| a == b && same(mine, theirs)))
     }
 }
 
@@ -53,7 +54,8 @@ impl Config {
             let (was, is) = match (old.peek(), new.peek()) {
                 (None, None) => return changes,
                 (Some((_, was)), Some((_, is))) if Arc::ptr_eq(was, is) => {
-                    (old.next(), new.next());
+                    old.next();
+                    new.next();
                     continue;
                 }
                 (Some((was, _)), Some((is, _))) => (was <= is, is <= was),

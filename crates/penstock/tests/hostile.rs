@@ -21,9 +21,9 @@ fn everything(backend: &Backend) -> [String; 3] {
 
 /// A connection from 127.0.0.`last`.
 async fn from(gateway: &Gateway, last: u8) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0))).unwrap();
-    socket.connect(gateway.addr()).await.unwrap()
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0))).expect("an address of this machine");
+    socket.connect(gateway.addr()).await.expect("a connection")
 }
 
 /// Whether a request on it is answered; otherwise it is closed without a byte.

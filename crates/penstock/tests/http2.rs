@@ -24,7 +24,7 @@ fn ask(behaviour: &str) -> Request {
 async fn one() -> (Backend, Gateway, Http2) {
     let backend = Backend::start("one").await;
     let gateway = Gateway::to(&backend).await;
-    let client = Http2::open(gateway.addr()).await.unwrap();
+    let client = Http2::open(gateway.addr()).await.expect("a connection");
     (backend, gateway, client)
 }
 

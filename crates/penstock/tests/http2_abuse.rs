@@ -13,15 +13,15 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 async fn one() -> (Backend, Gateway, Http2) {
     let backend = Backend::start("one").await;
     let gateway = Gateway::to(&backend).await;
-    let bystander = Http2::open(gateway.addr()).await.unwrap();
+    let bystander = Http2::open(gateway.addr()).await.expect("a connection");
     (backend, gateway, bystander)
 }
 
 /// Sends what the closure says for each round until the connection ends; by then the attack must have been counted.
 async fn attack(what: &str, reason: &str, opening: &[Frame], round: impl Fn(u32) -> Vec<Frame>) {
     let (_backend, gateway, bystander) = one().await;
-    let mut frames = Frames::open(gateway.addr(), &[]).await.unwrap();
-    frames.send(opening).await.unwrap();
+    let mut frames = Frames::open(gateway.addr(), &[]).await.expect("a connection");
+    frames.send(opening).await.expect("the gateway reads");
     for number in 0..200 {
         // Once the gateway has closed, sending fails.
         if frames.send(&round(number)).await.is_err() {
@@ -29,10 +29,10 @@ async fn attack(what: &str, reason: &str, opening: &[Frame], round: impl Fn(u32)
         }
     }
     // The GOAWAY may be lost: what the attacker sent behind the end resets the connection.
-    let code = frames.ended(DEADLINE).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+    let code = frames.ended(DEADLINE).await.expect(what);
     assert!(matches!(code, None | Some(ENHANCE_YOUR_CALM)), "{what}: {code:?}");
     gateway.wait_metric("penstock_refused_total", &[("reason", reason)], 1.0).await;
-    let answer = bystander.exchange(&Request::get(HOST, "/x")).await.unwrap();
+    let answer = bystander.exchange(&Request::get(HOST, "/x")).await.expect("an answer");
     assert_eq!(answer.status, 200, "{what}");
     gateway.wait_metric("penstock_connections_open", &[], 1.0).await;
 }

@@ -79,7 +79,7 @@ async fn requests_wait_their_turn() {
     for answer in waiting {
         assert_eq!(answer.await.unwrap().status, 200);
     }
-    held.into_iter().for_each(|stream| drop(stream));
+    held.into_iter().for_each(drop);
     let order: Vec<String> = backend.requests().iter().map(|r| r.path().to_owned()).filter(|p| p.len() == 2).collect();
     assert_eq!(order, ["/0", "/1", "/2", "/3", "/4"]);
     gateway.wait_metric(PENDING, &[], 0.0).await;

@@ -15,7 +15,7 @@ const TCP4: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n";
 
 /// A header of version 2.
 fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+    let length = u16::try_from(rest.len()).expect("a short header").to_be_bytes();
     [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[0x20 | command, family], &length, rest].concat()
 }
 
@@ -42,9 +42,9 @@ async fn required() -> (Backend, Gateway) {
 }
 
 async fn from(gateway: &Gateway, last: u8) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0))).unwrap();
-    socket.connect(gateway.addr()).await.unwrap()
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0))).expect("an address of this machine");
+    socket.connect(gateway.addr()).await.expect("a connection")
 }
 
 /// What comes back for these bytes and a request, until the end.

@@ -74,15 +74,16 @@ async fn through(bytes: &str) -> (Vec<u16>, Vec<String>) {
 }
 
 async fn exchange(gateway: &Gateway, seen: &Seen, bytes: &str) -> (Vec<u16>, Vec<String>) {
-    seen.lock().unwrap().clear();
-    let mut connection = Connection::open(gateway.addr()).await.unwrap();
+    seen.lock().expect("no panic while held").clear();
+    let mut connection = Connection::open(gateway.addr()).await.expect("a connection");
     // It may be closed in the middle of what it is sent.
     let _ = connection.send_raw(bytes.as_bytes()).await;
     let _ = connection.finish().await;
-    let came = String::from_utf8_lossy(&connection.closed(DEADLINE).await.unwrap()).into_owned();
+    let came = connection.closed(DEADLINE).await.expect("an end");
+    let came = String::from_utf8_lossy(&came).into_owned();
     let statuses: Vec<u16> = came.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer[..3].parse().ok()).collect();
     let passed = statuses.iter().filter(|status| **status == 200).count();
-    let all = || async { seen.lock().unwrap().clone() };
+    let all = || async { seen.lock().expect("no panic while held").clone() };
     let seen = until("the backend's connections to end", DEADLINE, all, |seen| seen.len() >= passed).await;
     (statuses, seen)
 }

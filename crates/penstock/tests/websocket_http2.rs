@@ -18,7 +18,7 @@ const HOST: &str = "a.example";
 async fn one(settings: &str) -> (Backend, Gateway, Http2) {
     let backend = Backend::start("one").await;
     let gateway = Gateway::start(&site(settings, &backend)).await;
-    let client = Http2::open(gateway.addr()).await.unwrap();
+    let client = Http2::open(gateway.addr()).await.expect("a connection");
     (backend, gateway, client)
 }
 

@@ -11,8 +11,10 @@ use hashbrown::hash_table::Entry;
 pub(crate) struct Names<V> {
     hasher: RandomState,
     /// A power of two of them.
-    parts: Box<[Arc<HashTable<(Box<str>, V)>>]>,
+    parts: Box<[Part<V>]>,
 }
+
+type Part<V> = Arc<HashTable<(Box<str>, V)>>;
 
 /// How many names a part has, about, when a map is made.
 const PER_PART: usize = 32;

@@ -76,6 +76,7 @@ impl Body {
     }
 
     /// The tunnel that it stands for, if it is none.
+    #[allow(clippy::result_large_err, reason = "it is the body itself, moved back once")]
     pub(crate) fn into_tunnel(self) -> Result<(Box<Pending>, Guard), Self> {
         match self.kind {
             Kind::Tunnel(pending) => Ok((pending, self._guard)),

@@ -35,12 +35,15 @@ pub(crate) struct Scope<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct LocalMetrics(Rc<Inner>);
 
+/// Gateway and listener, and their cells.
+type Durations = ([Box<str>; 2], Rc<LocalHistogram>);
+
 #[derive(Debug)]
 struct Inner {
     families: Metrics,
     routes: RefCell<HashMap<u64, Rc<RouteMetrics>, RandomState>>,
     /// Cells of `request_duration` without the rule, by gateway and listener: few, and used by all their routes.
-    durations: RefCell<Vec<([Box<str>; 2], Rc<LocalHistogram>)>>,
+    durations: RefCell<Vec<Durations>>,
     dirty: RefCell<VecDeque<Rc<RouteMetrics>>>,
     flushing: Cell<bool>,
 }

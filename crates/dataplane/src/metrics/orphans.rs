@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use penstock_model::{Action, Config};
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::proto::MetricFamily;
 
 use super::Metrics;
 
@@ -32,7 +33,7 @@ impl Owners {
         }
         for listener in &config.listeners {
             let (gateway, name) = (listener.id.gateway.to_string(), listener.id.name.to_string());
-            for route in listener.routes.iter() {
+            for route in &listener.routes {
                 owners.rules.insert([gateway.clone(), name.clone(), route.rule.to_string()]);
                 if let Action::Forward(forward) = &*route.action {
                     owners.backends.insert([forward.pool.to_string(), forward.settings.to_string()]);
@@ -73,7 +74,7 @@ where
 {
     fn series(&self) -> Vec<(BTreeMap<String, String>, f64)> {
         let families = self.collect();
-        let series = families.iter().flat_map(|family| family.get_metric());
+        let series = families.iter().flat_map(MetricFamily::get_metric);
         series
             .map(|metric| {
                 let labels = metric.get_label().iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned()));
