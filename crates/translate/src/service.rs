@@ -51,6 +51,8 @@ pub(crate) struct Resolved {
     port_name: Name,
     target: IntOrString,
     external_name: Option<Name>,
+    /// The Service says that the port speaks HTTP/2 without TLS (KEP-3726).
+    h2c: bool,
 }
 
 /// Finds the port that a reference names. `field` is where the reference stands, for messages.
@@ -105,6 +107,7 @@ pub(crate) fn resolve(
         port_name: port.and_then(|port| port.name.as_deref()).unwrap_or_default().into(),
         target: port.and_then(|port| port.target_port.clone()).unwrap_or(IntOrString::Int(i32::from(number))),
         external_name,
+        h2c: port.is_some_and(|port| port.app_protocol.as_deref() == Some("kubernetes.io/h2c")),
     })
 }
 
@@ -141,7 +144,7 @@ pub(crate) fn cluster(
     dependencies: &mut Dependencies,
     findings: &mut Vec<Finding>,
 ) -> Cluster {
-    let Resolved { key, number, port_name, target, external_name } = port;
+    let Resolved { key, number, port_name, target, external_name, h2c } = port;
     let target = settings.port.map_or_else(|| target.clone(), |port| IntOrString::Int(i32::from(port)));
     let (source, set) = match external_name {
         Some(name) => {
@@ -167,6 +170,8 @@ pub(crate) fn cluster(
         }
     };
     let probe = match &settings.probe {
+        // A probe speaks HTTP/1.1.
+        _ if *h2c => None,
         ProbeChoice::Unnamed if external_name.is_none() => {
             dependencies.pods.insert(key);
             Some(match snapshot.pods.get(key).map(|pod| probe::readiness(pod, &target)) {
@@ -181,7 +186,8 @@ pub(crate) fn cluster(
         _ => chosen_probe(settings),
     };
     let id = ClusterId { backend: format!("{key}:{number}").into(), settings: settings.id.clone() };
-    build(id, pool, settings, source, set, probe)
+    let cluster = build(id, pool, settings, source, set, probe);
+    if *h2c { Cluster { protocol: Protocol::Http2, ..cluster } } else { cluster }
 }
 
 /// The probe of a cluster without Pods.
@@ -216,7 +222,7 @@ pub(crate) fn build(
         settings: settings.label.clone(),
         source,
         endpoints: Arc::new(endpoints),
-        protocol: Protocol::Http1,
+        protocol: if settings.http2 { Protocol::Http2 } else { Protocol::Http1 },
         tls: None,
         balancing: settings.balancing,
         affinity: settings.affinity.as_ref().map(|affinity| Arc::clone(&affinity.key)),

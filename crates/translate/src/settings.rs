@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) label: Name,
     /// In place of the Service's target port.
     pub(crate) port: Option<u16>,
+    /// Whether backends are spoken to in HTTP/2.
+    pub(crate) http2: bool,
     /// Whether a backend can be spoken to at all.
     pub(crate) supported: bool,
     /// The port of an address that names none.
@@ -136,6 +138,8 @@ pub(crate) fn parse(
         (None, false) => HostRewrite::Keep,
     };
     let probe = match probe {
+        // A probe speaks HTTP/1.1.
+        None if *protocol == gateway::BackendProtocol::H2c => ProbeChoice::Off,
         None => ProbeChoice::Unnamed,
         Some(name) => match probes.get(name) {
             None => ProbeChoice::Missing(name.clone()),
@@ -153,6 +157,7 @@ pub(crate) fn parse(
         id,
         label,
         port: *port,
+        http2: *protocol == gateway::BackendProtocol::H2c,
         supported: !unsupported::refuses_protocol(*protocol) && tls.is_none(),
         default_port: if *protocol == gateway::BackendProtocol::Https { 443 } else { 80 },
         request_timeout,

@@ -32,14 +32,14 @@ pub(crate) fn settings(settings: &BackendSettings, field: &str) -> Vec<Finding> 
 /// Whether a backend of this protocol must not be spoken to: it would get plain HTTP/1.1.
 pub(crate) fn refuses_protocol(protocol: BackendProtocol) -> bool {
     match protocol {
-        BackendProtocol::Http => false,
-        BackendProtocol::Https | BackendProtocol::H2c => true,
+        BackendProtocol::Http | BackendProtocol::H2c => false,
+        BackendProtocol::Https => true,
     }
 }
 
 /// Whether a probe cannot be made; then endpoints count as healthy.
 pub(crate) fn probe(protocol: BackendProtocol, field: &str) -> Option<Finding> {
-    refuses_protocol(protocol).then(|| {
+    (protocol != BackendProtocol::Http).then(|| {
         let what = format!(" {}", protocol_name(protocol));
         unsupported(field, &what, "its endpoints are not probed and count as healthy")
     })

@@ -1,10 +1,10 @@
 //! A cluster that lives: the current configuration of it and its endpoints, one swapped pointer each.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use penstock_model::{Balancing, Cluster, ClusterId, Draining, EndpointSet};
+use penstock_model::{Balancing, Cluster, ClusterId, Draining, EndpointSet, Protocol};
 
 use super::choice::{Asked, ByClient, COMPARED, least_loaded};
 use super::endpoint::{Health, LiveEndpoint};
@@ -20,6 +20,7 @@ pub struct LiveCluster {
     turn: AtomicU64,
     /// Of the configuration: how many failures in a row take an endpoint out.
     failures: AtomicU32,
+    http2: AtomicBool,
     /// How much of it is in use.
     pub(crate) gate: Arc<Gate>,
 }
@@ -88,12 +89,14 @@ impl LiveCluster {
         let all = config.endpoints.as_slice().iter().map(|endpoint| Arc::new(LiveEndpoint::new(endpoint.clone())));
         let members = Members::new(all.collect(), &config, None);
         let failures = AtomicU32::new(config.outlier.consecutive_failures);
+        let http2 = AtomicBool::new(config.protocol == Protocol::Http2);
         let gate = Gate::new(config.limits);
         Self {
             members: ArcSwap::from_pointee(members),
             config: ArcSwap::new(config),
             turn: AtomicU64::new(0),
             failures,
+            http2,
             gate,
         }
     }
@@ -106,6 +109,11 @@ impl LiveCluster {
     /// Its configuration.
     pub fn config(&self) -> Arc<Cluster> {
         self.config.load_full()
+    }
+
+    /// Whether its endpoints are spoken to in HTTP/2.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
     }
 
     /// Its endpoints.
@@ -165,6 +173,7 @@ impl LiveCluster {
     pub(crate) fn configure(&self, config: Arc<Cluster>) {
         self.failures.store(config.outlier.consecutive_failures, Ordering::Relaxed);
         self.gate.configure(config.limits);
+        self.http2.store(config.protocol == Protocol::Http2, Ordering::Relaxed);
         self.config.store(config);
         self.refresh();
     }

@@ -10,6 +10,7 @@ use penstock_model::{Redirect, RedirectTarget};
 use super::Guard;
 use super::attempt::Failure;
 use super::body::Body;
+use super::grpc;
 use super::record::Record;
 
 /// A short text, or the page that the listener's owner wants in its place. `error` is what the access log says.
@@ -30,6 +31,9 @@ pub(crate) fn text(
         }
     };
     let mut response = Response::new(Body::whole(body, Some(record), guard));
+    if let Ok(message) = HeaderValue::from_str(detail) {
+        response.extensions_mut().insert(grpc::Own(message));
+    }
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

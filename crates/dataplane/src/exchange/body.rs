@@ -71,6 +71,15 @@ impl Body {
         Self { kind: Kind::Whole(Some(bytes)), record, _guard: guard }
     }
 
+    /// Its record and what else goes with it, and nothing to be sent.
+    pub(crate) fn without_content(self) -> Self {
+        let mut empty = Self { kind: Kind::Empty, ..self };
+        if let Some(record) = &mut empty.record {
+            record.sent = 0;
+        }
+        empty
+    }
+
     pub(crate) fn tunnel(pending: Box<Pending>, guard: Guard) -> Self {
         Self { kind: Kind::Tunnel(pending), record: None, _guard: guard }
     }

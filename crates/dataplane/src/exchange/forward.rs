@@ -21,8 +21,8 @@ use super::{Downstream, Guard, Interim, affinity, answer};
 use crate::cluster::{Active, Asked, Full, LiveCluster, LiveEndpoint, Place, client_hash};
 use crate::plane::Failing;
 use crate::route_state::{NoEndpoint, RouteState};
-use crate::upstream::h1::{BodyFraming, BodyLength, EncodeError, RequestHead, ResponseHead};
-use crate::upstream::{Counted, Link, connect};
+use crate::upstream::h1::{self, BodyFraming, BodyLength, Connection, EncodeError, RequestHead, ResponseHead};
+use crate::upstream::{Carrier, Counted, Cut, Link, connect};
 
 /// A request on its way to a backend: what stays the same in every attempt.
 pub(crate) struct Outbound<'a> {
@@ -97,8 +97,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
         let started = if record.attempts == 1 && place.is_none() { record.started() } else { Instant::now() };
         let active = endpoint.begin(place.take());
         let attempt = async {
-            let mut link =
-                out.link(&active, stale).await.map_err(|error| (Failure::Connect(error), Progress::Nothing))?;
+            let mut link = out.link(cluster, &active, stale).await.map_err(|error| (error, Progress::Nothing))?;
             if out.start(&mut link, protocol.as_ref(), length).is_err() {
                 return Err((Failure::Client, Progress::Nothing));
             }
@@ -190,16 +189,40 @@ impl Outbound<'_> {
     }
 
     /// An idle connection, or a new one.
-    async fn link(&self, active: &Active, fresh: bool) -> Result<Box<Link>, crate::upstream::ConnectError> {
+    async fn link(&self, cluster: &LiveCluster, active: &Active, fresh: bool) -> Result<Box<Link>, Failure> {
         let worker = &self.downstream.worker;
         let endpoint = active.endpoint();
+        if cluster.speaks_http2() {
+            return self.stream(endpoint, fresh).await;
+        }
         if let Some(link) = worker.pool.take(endpoint).filter(|_| !fresh) {
             return Ok(link);
         }
         let stream = connect(endpoint.endpoint.address, self.forward.connect_timeout).await?;
         let labels = [&*self.forward.pool, &*self.forward.settings, &*endpoint.address];
         let counted = Counted::new(worker.metrics.families().backend_connections.with_label_values(&labels));
-        Ok(Box::new(Link::new(stream, Arc::clone(endpoint), worker.pool.enter(endpoint), counted)))
+        let carrier = Carrier::Http1(Connection::new(stream));
+        Ok(Box::new(Link::new(carrier, Arc::clone(endpoint), worker.pool.enter(endpoint), Some(counted))))
+    }
+
+    /// A stream of a connection that speaks HTTP/2, or of a new one.
+    async fn stream(&self, endpoint: &Arc<LiveEndpoint>, fresh: bool) -> Result<Box<Link>, Failure> {
+        let worker = &self.downstream.worker;
+        let exchange = match worker.sessions.take(endpoint).filter(|_| !fresh) {
+            Some(exchange) => exchange,
+            None => {
+                let stream = connect(endpoint.endpoint.address, self.forward.connect_timeout).await?;
+                let labels = [&*self.forward.pool, &*self.forward.settings, &*endpoint.address];
+                let counted = Counted::new(worker.metrics.families().backend_connections.with_label_values(&labels));
+                let opened = worker.sessions.open(stream, endpoint, worker.pool.enter(endpoint), counted).await;
+                opened.map_err(|error| Failure::Backend(h1::Error::Http2(error)))?
+            }
+        };
+        let reused = exchange.is_reused();
+        // The end of a drain ends the connection, and with it the stream.
+        let mut link = Link::new(Carrier::Http2(exchange), Arc::clone(endpoint), Rc::new(Cut::default()), None);
+        link.reused = reused;
+        Ok(Box::new(link))
     }
 
     /// Begins the request on a connection.

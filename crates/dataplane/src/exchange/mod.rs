@@ -7,6 +7,7 @@ mod answer;
 mod attempt;
 mod body;
 mod forward;
+pub(crate) mod grpc;
 mod headers;
 mod interim;
 mod record;

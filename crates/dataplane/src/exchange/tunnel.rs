@@ -87,7 +87,7 @@ impl Pending {
     {
         let Self { link, active, record, limits } = *self;
         let Link { connection, endpoint, counted: backend_counted, .. } = *link;
-        let (backend, late) = connection.into_parts();
+        let Some((backend, late)) = connection.into_parts() else { return };
         // What is empty may still own a buffer.
         let late = if late.is_empty() { Bytes::new() } else { late };
         let control = Control::new();
@@ -119,7 +119,7 @@ struct End {
     record: Record,
     active: Active,
     /// On both sides.
-    _counted: (Held, upstream::Counted),
+    _counted: (Held, Option<upstream::Counted>),
 }
 
 impl End {

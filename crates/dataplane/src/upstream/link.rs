@@ -7,9 +7,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use prometheus::IntGauge;
-use tokio::net::TcpStream;
 
-use super::h1::Connection;
+use super::exchange::Carrier;
 use crate::cluster::LiveEndpoint;
 use crate::timer::{self, Span, Tick};
 
@@ -20,7 +19,7 @@ const IDLE: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(crate) struct Link {
     /// HTTP on it.
-    pub(crate) connection: Connection<TcpStream>,
+    pub(crate) connection: Carrier,
     /// Where it goes.
     pub(crate) endpoint: Arc<LiveEndpoint>,
     /// Whether a request went over it before: then the backend may have closed it meanwhile.
@@ -28,7 +27,7 @@ pub(crate) struct Link {
     /// Ends it from elsewhere.
     pub(crate) cut: Rc<Cut>,
     /// Counts it for as long as it is open.
-    pub(crate) counted: Counted,
+    pub(crate) counted: Option<Counted>,
     idle_until: Tick,
     idle_limit: Span,
 }
@@ -80,17 +79,14 @@ impl Cut {
 }
 
 impl Link {
-    pub(crate) fn new(stream: TcpStream, endpoint: Arc<LiveEndpoint>, cut: Rc<Cut>, counted: Counted) -> Self {
+    pub(crate) fn new(
+        connection: Carrier,
+        endpoint: Arc<LiveEndpoint>,
+        cut: Rc<Cut>,
+        counted: Option<Counted>,
+    ) -> Self {
         let idle_limit = Span::at_least(IDLE);
-        Self {
-            connection: Connection::new(stream),
-            endpoint,
-            reused: false,
-            cut,
-            counted,
-            idle_until: Tick::NEVER,
-            idle_limit,
-        }
+        Self { connection, endpoint, reused: false, cut, counted, idle_until: Tick::NEVER, idle_limit }
     }
 
     /// What the backend says about idle connections; one second of grace for the way.

@@ -1,10 +1,14 @@
 //! Connections to backends, owned by the worker that made them.
 
 mod connect;
+mod exchange;
 pub mod h1;
+mod http2;
 mod link;
 mod pool;
 
 pub(crate) use connect::{ConnectError, configure, connect};
-pub(crate) use link::{Counted, Link};
+pub(crate) use exchange::Carrier;
+pub(crate) use http2::Sessions;
+pub(crate) use link::{Counted, Cut, Link};
 pub(crate) use pool::Pool;

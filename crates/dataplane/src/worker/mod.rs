@@ -30,7 +30,7 @@ use crate::route_state::Live;
 use crate::timer;
 use crate::tunnel::registry::Spread;
 use crate::tunnel::{CloseReason, Filter, Registry};
-use crate::upstream::Pool;
+use crate::upstream::{Pool, Sessions};
 
 pub(crate) use accept::Counted;
 pub(crate) use clients::{Clients, OfClient};
@@ -101,6 +101,7 @@ pub(crate) struct Limits {
 pub(crate) struct Worker {
     live: RefCell<Cache<Arc<ArcSwap<Live>>, Arc<Live>>>,
     pub(crate) pool: Pool,
+    pub(crate) sessions: Sessions,
     pub(crate) tunnels: Registry,
     pub(crate) metrics: LocalMetrics,
     pub(crate) log: WorkerLog,
@@ -131,6 +132,7 @@ impl Worker {
         Rc::new(Self {
             live: RefCell::new(Cache::new(live)),
             pool: Pool::default(),
+            sessions: Sessions::default(),
             tunnels: Registry::default(),
             metrics,
             log,

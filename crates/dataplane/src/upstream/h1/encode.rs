@@ -120,7 +120,7 @@ pub(super) fn is_forbidden_in_trailers(name: &HeaderName) -> bool {
 }
 
 /// Headers that only the codec writes. `Connection` and `Upgrade` are hop-by-hop, so none should be in the map.
-fn is_own(name: &HeaderName) -> bool {
+pub(crate) fn is_own(name: &HeaderName) -> bool {
     *name == HOST || *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING || *name == CONNECTION || *name == UPGRADE
 }
 

@@ -61,6 +61,9 @@ pub enum Error {
     /// An answer was asked for while none is due: a mistake of the caller's.
     #[error("no response is due on this connection")]
     NotDue,
+    /// A stream of HTTP/2, or its connection, failed: the same list for both protocols.
+    #[error("the backend's stream failed: {0}")]
+    Http2(#[source] h2::Error),
     /// The socket failed while reading.
     #[error("reading from the backend failed: {0}")]
     Read(#[source] io::Error),
@@ -92,6 +95,7 @@ impl Error {
             Self::BadTrailers => "bad_trailers",
             Self::TrailersTooLarge => "trailers_too_large",
             Self::NotDue => "not_due",
+            Self::Http2(_) => "stream",
             Self::Read(_) => "read",
             Self::Write(_) => "write",
         }
@@ -100,6 +104,9 @@ impl Error {
     /// Whether the connection ended (closed or failed), as opposed to an answer that breaks the protocol.
     #[must_use]
     pub fn is_disconnect(&self) -> bool {
+        if let Self::Http2(error) = self {
+            return error.is_io() || error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        }
         matches!(
             self,
             Self::ClosedBeforeHead | Self::ClosedInHead | Self::ClosedInBody | Self::Read(_) | Self::Write(_)

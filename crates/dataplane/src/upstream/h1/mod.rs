@@ -26,6 +26,7 @@ mod tests;
 
 pub use connection::Connection;
 pub use decode::{InterimHead, ResponseEvent, ResponseHead};
+pub(crate) use encode::is_own;
 pub use encode::{BodyLength, EncodeError, RequestHead};
 pub use error::{Error, SendError};
 pub use framing::BodyFraming;

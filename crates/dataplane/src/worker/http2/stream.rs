@@ -15,7 +15,7 @@ use http_body::Body as _;
 
 use super::super::serve::STALLED_WRITE;
 use super::{Session, date, websocket};
-use crate::exchange::{Body, Guard, Held, Interim, Upload, answer};
+use crate::exchange::{Body, Guard, Held, Interim, Upload, answer, grpc};
 use crate::http2::{Duplex, Send, SendError};
 use crate::timer::{self, Sleep};
 
@@ -45,7 +45,10 @@ pub(super) async fn serve(
     };
     match (response, tunnel) {
         (None, _) => {}
-        (Some(response), None) => send(&session, respond.into_inner(), response, &parts.method).await,
+        (Some(response), None) => {
+            let response = grpc::translate(&parts.headers, response);
+            send(&session, respond.into_inner(), response, &parts.method).await;
+        }
         (Some(response), Some(receive)) => upgrade(&session, respond.into_inner(), response, receive).await,
     }
     session.touch();

@@ -1,0 +1,123 @@
+//! Backends that speak HTTP/2 without TLS: gRPC with its trailers and streams, connections that requests share, and what a
+//! gRPC client gets of the gateway itself.
+
+#[path = "support/h2c.rs"]
+mod h2c;
+mod support;
+
+use futures_util::future::join_all;
+use h2::client::Builder;
+use h2c::H2c;
+use penstock_testkit::{DEADLINE, Http2, Request, Response, until};
+use support::{Gateway, http_gateway, rule, rule_to, service_at};
+
+const HOST: &str = "a.example";
+
+/// Settings under which the Service `app` is spoken to in HTTP/2.
+async fn gateway(backend: &H2c) -> Gateway {
+    let settings = http_gateway("backendSettings: [{name: grpc, protocol: H2C, requestTimeout: 1s}]");
+    let all = rule("all", "backend: {services: [{name: app, port: 80}], settings: grpc}");
+    Gateway::start(&[settings, all, service_at("app", &[backend.addr()])]).await
+}
+
+/// A client that lets an echo come back before it has sent all.
+async fn open(gateway: &Gateway) -> Http2 {
+    let mut settings = Builder::new();
+    settings.initial_window_size(1 << 20).initial_connection_window_size(1 << 26);
+    Http2::open_with(gateway.addr(), &settings).await.expect("a connection to the gateway")
+}
+
+fn call(path: &str) -> Request {
+    Request::new("POST", HOST, path).with("content-type", "application/grpc").with("te", "trailers")
+}
+
+fn trailer<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
+    answer.trailers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+}
+
+#[tokio::test]
+async fn unary_calls_pass_with_their_trailers() {
+    let backend = H2c::start().await;
+    let gateway = gateway(&backend).await;
+    let client = open(&gateway).await;
+    let message = vec![b'x'; 300_000];
+    let request = call("/pkg.Service/Unary?a=1").with("x-a", "1").body(message.clone()).chunked(&[("x-sum", "9")]);
+    let answer = client.exchange(&request).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert!(answer.body == message, "{} bytes", answer.body.len());
+    assert_eq!((trailer(&answer, "grpc-status"), trailer(&answer, "x-sum")), (Some("0"), Some("9")));
+    assert_eq!(answer.header("echo-uri"), Some("http://a.example/pkg.Service/Unary?a=1"));
+    assert_eq!((answer.header("echo-te"), answer.header("echo-x-a")), (Some("trailers"), Some("1")));
+    assert_eq!(answer.header("echo-x-forwarded-proto"), Some("http"));
+    // A client of HTTP/1.1 reaches it, too.
+    let answer = gateway.send(&Request::post(HOST, "/x", "hello")).await;
+    assert_eq!(
+        (answer.status, answer.text().as_str(), answer.header("echo-content-length")),
+        (200, "hello", Some("5"))
+    );
+}
+
+#[tokio::test]
+async fn messages_stream_both_ways() {
+    let backend = H2c::start().await;
+    let gateway = gateway(&backend).await;
+    let client = open(&gateway).await;
+    let mut stream = client.begin(&call("/pkg.Service/Chat"), false).await.unwrap();
+    assert_eq!(stream.head().await.unwrap().status, 200);
+    for message in ["one", "two", "three"] {
+        stream.data(message.as_bytes(), false).await.unwrap();
+        assert_eq!(stream.piece().await.unwrap().unwrap(), message);
+    }
+    stream.data(b"", true).await.unwrap();
+    assert_eq!(stream.piece().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn requests_share_a_connection() {
+    let backend = H2c::start().await;
+    let gateway = gateway(&backend).await;
+    let client = open(&gateway).await;
+    assert_eq!(client.exchange(&call("/x")).await.unwrap().status, 200);
+    let one = async |_| {
+        let answer = client.exchange(&call("/x").body(vec![b'x'; 100_000])).await.unwrap();
+        assert_eq!((answer.body.len(), trailer(&answer, "grpc-status")), (100_000, Some("0")));
+    };
+    join_all((0..50).map(one)).await;
+    assert_eq!(backend.connections(), 1);
+    gateway.wait_metric("penstock_backend_connections", &[], 1.0).await;
+}
+
+#[tokio::test]
+async fn an_app_protocol_says_it_as_well() {
+    let backend = H2c::start().await;
+    let service = service_at("app", &[backend.addr()])
+        .replace("ports: [{port: 80}]", "ports: [{port: 80, appProtocol: kubernetes.io/h2c}]");
+    let gateway = Gateway::start(&[http_gateway(""), rule_to("all", "app"), service]).await;
+    let client = open(&gateway).await;
+    let answer = client.exchange(&call("/x").body("hello")).await.unwrap();
+    assert_eq!((answer.text().as_str(), trailer(&answer, "grpc-status")), ("hello", Some("0")));
+}
+
+#[tokio::test]
+async fn the_gateway_refuses_calls_in_their_own_words() {
+    let backend = H2c::start().await;
+    let gateway = gateway(&backend).await;
+    let client = open(&gateway).await;
+    let refused = async |path: &'static str| {
+        let answer = client.exchange(&call(path).body("hello")).await.unwrap();
+        assert_eq!((answer.status, answer.body.len()), (200, 0), "{path}");
+        assert_eq!(answer.header("content-type"), Some("application/grpc"));
+        assert!(answer.header("grpc-message").is_some_and(|message| !message.is_empty()));
+        answer.header("grpc-status").unwrap().to_owned()
+    };
+    assert_eq!(refused("/reset").await, "14");
+    assert_eq!(refused("/never").await, "4");
+    assert_eq!(refused("/a/%2e%2e%5c").await, "13");
+    gateway.wait_metric("penstock_backend_errors_total", &[("reason", "timeout")], 1.0).await;
+    // Others get HTTP.
+    let answer = client.exchange(&Request::post(HOST, "/reset", "hello")).await.unwrap();
+    assert_eq!((answer.status, answer.header("grpc-status")), (502, None));
+    gateway.replace(&[http_gateway("")]);
+    let look = || async { client.exchange(&call("/x")).await.ok()?.header("grpc-status").map(str::to_owned) };
+    until("no rule", DEADLINE, look, |seen| seen.as_deref() == Some("12")).await;
+}
