@@ -117,6 +117,11 @@ attack: ## Print what hostile clients cost in memory
 	@$(SETUP) rust cc
 	$(CARGO) test --locked --release -p penstock --test hostile -- --nocapture memory
 
+.PHONY: autobahn
+autobahn: ## Compare WebSockets through the gateway with the backend's own, in cases by the groups of the Autobahn suite
+	@$(SETUP) rust cc
+	$(CARGO) test --locked -p penstock --test websocket_verdicts
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for SECONDS_EACH seconds (60)
 	@$(SETUP) rust cc fuzz
