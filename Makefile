@@ -102,7 +102,7 @@ image: ## Build the image localhost/penstock:dev with this machine's cargo and p
 	tests/cluster/image.sh
 
 .PHONY: bench
-bench: ## Measure Penstock beside HAProxy and nginx (benches/README.md)
+bench: ## Measure Penstock beside HAProxy, nginx and Envoy (benches/README.md)
 	@$(SETUP) rust cc
 	benches/run.sh
 

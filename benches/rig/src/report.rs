@@ -20,35 +20,37 @@ impl Results {
     }
 
     /// The table of values with aims, then the one of the closed loops.
-    pub(crate) fn tables(&self, rows: &[Row]) -> String {
-        let mut text = String::from(
-            "| work | unit | Penstock (lowest to highest) | HAProxy | nginx | ratio to the best peer | aim | |\n\
-             |---|---|---|---|---|---|---|---|\n",
+    pub(crate) fn tables(&self, rows: &[Row], kinds: &[Kind]) -> String {
+        let peers: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Penstock).collect();
+        let names: String = peers.iter().map(|peer| format!("{} | ", peer.name())).collect();
+        let mut text = format!(
+            "| work | unit | Penstock (lowest to highest) | {names}ratio to the best peer | aim | |\n|{}\n",
+            "---|".repeat(6 + peers.len()),
         );
         for row in rows {
             for (index, metric) in row.metrics().iter().enumerate() {
-                text.push_str(&self.line(*row, index, metric));
+                text.push_str(&self.line(*row, index, metric, &peers));
             }
         }
         text.push_str("\nThe closed loops behind them:\n\n| row | proxy | per second | p50, us | p99, us | of its core |\n|---|---|---|---|---|---|\n");
         for row in rows {
-            for kind in Kind::ALL {
-                let Some(outcomes) = self.outcomes.get(&(*row as usize, kind)) else { continue };
+            for kind in kinds {
+                let Some(outcomes) = self.outcomes.get(&(*row as usize, *kind)) else { continue };
                 let samples: Vec<&Sample> = outcomes.iter().filter_map(|outcome| outcome.sample.as_ref()).collect();
-                let of = |get: fn(&Sample) -> f64| median(samples.iter().map(|sample| get(sample)).collect());
-                let (Some(rate), Some(p50), Some(p99), Some(core)) =
-                    (of(|s| s.rate), of(|s| s.p50_us), of(|s| s.p99_us), of(|s| s.core * 100.0))
-                else {
-                    continue;
-                };
+                let of =
+                    |get: fn(&Sample) -> Option<f64>| median(samples.iter().filter_map(|sample| get(sample)).collect());
+                let (Some(rate), Some(core)) = (of(|s| Some(s.rate)), of(|s| Some(s.core * 100.0))) else { continue };
+                let (p50, p99) = (of(|s| Some(s.latency_us?.0)), of(|s| Some(s.latency_us?.1)));
+                let whole = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
+                let (p50, p99) = (whole(p50), whole(p99));
                 let (row, name) = (row.name(), kind.name());
-                let _ = writeln!(text, "| {row} | {name} | {rate:.0} | {p50:.0} | {p99:.0} | {core:.0} % |");
+                let _ = writeln!(text, "| {row} | {name} | {rate:.0} | {p50} | {p99} | {core:.0} % |");
             }
         }
         text
     }
 
-    fn line(&self, row: Row, index: usize, metric: &Metric) -> String {
+    fn line(&self, row: Row, index: usize, metric: &Metric, peers: &[Kind]) -> String {
         let values = |kind| -> Vec<f64> {
             let outcomes = self.outcomes.get(&(row as usize, kind));
             outcomes.into_iter().flatten().filter_map(|outcome| outcome.values.get(index).copied()).collect()
@@ -56,8 +58,9 @@ impl Results {
         let value = |kind| {
             if metric.worst { values(kind).into_iter().max_by(f64::total_cmp) } else { median(values(kind)) }
         };
-        let (ours, haproxy, nginx) = (value(Kind::Penstock), value(Kind::Haproxy), value(Kind::Nginx));
-        let best = haproxy.into_iter().chain(nginx).min_by(f64::total_cmp);
+        let ours = value(Kind::Penstock);
+        let theirs: Vec<Option<f64>> = peers.iter().map(|peer| value(*peer)).collect();
+        let best = theirs.iter().copied().flatten().min_by(f64::total_cmp);
         // Neither a difference nor a count of accidents has a ratio.
         let ratio =
             ours.zip(best).filter(|(_, best)| *best > 0.0 && metric.unit != "%").map(|(ours, best)| ours / best);
@@ -71,13 +74,12 @@ impl Results {
         };
         let verdict = met.map_or("not measured", |met| if met { "met" } else { "**missed**" });
         let show = |value: Option<f64>| value.map_or("-".to_owned(), show);
+        let theirs: String = theirs.into_iter().map(|value| format!("{} | ", show(value))).collect();
         format!(
-            "| {} | {} | {}{range} | {} | {} | {} | {} | {verdict} |\n",
+            "| {} | {} | {}{range} | {theirs}{} | {} | {verdict} |\n",
             metric.label,
             metric.unit,
             show(ours),
-            show(haproxy),
-            show(nginx),
             ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
             aim.trim(),
         )

@@ -1,13 +1,12 @@
 //! A keep-alive HTTP/1.1 client: one request at a time, and of the answer only what is needed to know where it ends.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::Step;
+use super::stream::{Stream, Target};
 
 /// Bodies are read into this and forgotten.
 const BUFFER: usize = 128 << 10;
@@ -25,27 +24,26 @@ pub(crate) struct Answer {
 
 /// One connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
     /// The head of the last answer with what it meant: the next one is mostly the same, byte for byte.
     last: Option<(Vec<u8>, Answer)>,
 }
 
 impl Connection {
-    pub(crate) async fn open(to: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(to).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(HEAD), last: None })
+    pub(crate) async fn open(to: &Target) -> io::Result<Self> {
+        Ok(Self { stream: to.connect().await?, buffer: Vec::with_capacity(HEAD), last: None })
     }
 
     /// Whether the other side has closed it, as far as we were told.
-    pub(crate) fn closed(&self) -> bool {
-        !matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    pub(crate) fn closed(&mut self) -> bool {
+        self.stream.closed()
     }
 
     /// Sends the request and reads the whole answer. Nothing is kept in memory for an idle connection but the last head.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
         self.stream.write_all(request).await?;
+        self.stream.flush().await?;
         self.buffer.clear();
         let (end, answer) = loop {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
@@ -110,7 +108,7 @@ pub(crate) struct Requests {
 
 impl Requests {
     /// `index` tells the connections of a loop apart.
-    pub(crate) async fn open(to: SocketAddr, requests: Rc<Vec<Vec<u8>>>, index: usize) -> anyhow::Result<Self> {
+    pub(crate) async fn open(to: &Target, requests: Rc<Vec<Vec<u8>>>, index: usize) -> anyhow::Result<Self> {
         let connection = Connection::open(to).await?;
         let next = index * 79 % requests.len();
         Ok(Self { connection, requests, next, stride: 2 * index + 1 })

@@ -1,6 +1,9 @@
-//! The load: closed loops of keep-alive requests and of WebSocket messages, and what is counted of them.
+//! The load: closed loops of keep-alive requests, of WebSocket messages and of handshakes, and what is counted of them.
 
+pub(crate) mod h2;
+pub(crate) mod handshake;
 pub(crate) mod http;
+pub(crate) mod stream;
 pub(crate) mod ws;
 
 use std::cell::{Cell, RefCell};
@@ -33,10 +36,8 @@ pub(crate) struct Sample {
     pub(crate) cpu_ms_per_gb: f64,
     /// Operations a second.
     pub(crate) rate: f64,
-    /// Half of the operations took at most so many microseconds.
-    pub(crate) p50_us: f64,
-    /// 99 of 100 operations took at most so many microseconds.
-    pub(crate) p99_us: f64,
+    /// At most so many microseconds took half of the operations, and 99 of 100; none where the load does not say.
+    pub(crate) latency_us: Option<(f64, f64)>,
     /// How much of its core the proxy used.
     pub(crate) core: f64,
 }
@@ -83,8 +84,7 @@ impl ClosedLoop {
             cpu_us: cpu * 1e6 / done as f64,
             cpu_ms_per_gb: cpu * 1e3 / (bytes as f64 / 1e9),
             rate: done as f64 / seconds,
-            p50_us: at(0.5),
-            p99_us: at(0.99),
+            latency_us: Some((at(0.5), at(0.99))),
             core: cpu / seconds,
         })
     }

@@ -1,13 +1,12 @@
 //! A WebSocket client that sends one message and waits for its echo.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::Step;
+use super::stream::{Stream, Target};
 use crate::backend;
 
 /// Key and answer of RFC 6455 section 1.3: nobody has to compute anything.
@@ -36,19 +35,19 @@ impl Message {
 
 /// An open WebSocket.
 pub(crate) struct WebSocket {
-    stream: TcpStream,
+    stream: Stream,
 }
 
 impl WebSocket {
-    pub(crate) async fn open(to: SocketAddr, host: &str) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(to).await?;
-        stream.set_nodelay(true)?;
+    pub(crate) async fn open(to: &Target, host: &str) -> io::Result<Self> {
+        let mut stream = to.connect().await?;
         let path = backend::WS;
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await?;
+        stream.flush().await?;
         let mut head = Vec::with_capacity(1024);
         while !head.ends_with(b"\r\n\r\n") {
             if stream.read_buf(&mut head).await? == 0 {
@@ -65,6 +64,7 @@ impl WebSocket {
     /// Sends the message and reads its echo, byte for byte. `buffer` is only space, so that idle WebSockets own none.
     pub(crate) async fn echo(&mut self, message: &Message, buffer: &mut Vec<u8>) -> io::Result<()> {
         self.stream.write_all(&message.sent).await?;
+        self.stream.flush().await?;
         buffer.resize(message.echoed.len(), 0);
         self.stream.read_exact(buffer).await?;
         if *buffer == message.echoed { Ok(()) } else { Err(io::Error::other("the echo differs from what was sent")) }
@@ -79,7 +79,7 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    pub(crate) async fn open(to: SocketAddr, host: &str, message: Rc<Message>) -> anyhow::Result<Self> {
+    pub(crate) async fn open(to: &Target, host: &str, message: Rc<Message>) -> anyhow::Result<Self> {
         Ok(Self { socket: WebSocket::open(to, host).await?, message, buffer: Vec::new() })
     }
 }

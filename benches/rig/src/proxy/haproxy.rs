@@ -8,15 +8,20 @@ use std::process::Command;
 use anyhow::Result;
 use rustix::process::Signal;
 
-use super::{Setup, host};
+use super::{Front, Setup, host};
 use crate::sys::Tree;
 
 pub(super) fn prepare(setup: &Setup<'_>) -> Result<Command> {
-    let Setup { site, folder, port, hosts } = setup;
-    let (backend, folder_name) = (site.backend, folder.display());
+    let Setup { site, folder, port, front, hosts } = setup;
+    let (backend, folder_name) = (site.backend.address, folder.display());
+    let (tls, proto) = match front {
+        Front::Plain => (String::new(), "http"),
+        Front::Tls => (format!(" ssl crt {} alpn h2,http/1.1", site.certificate.both().display()), "https"),
+    };
     let map: String = (0..*hosts).map(|n| format!("{} b\n", host(n))).collect();
     fs::write(folder.join("hosts.map"), map)?;
     let file = folder.join("haproxy.cfg");
+    // A connection that ends without a request is not answered, as elsewhere, where that is no option.
     // The listening socket is handed over at a reload: without `expose-fd` more would be lost.
     let text = format!(
         "global
@@ -26,14 +31,15 @@ pub(super) fn prepare(setup: &Setup<'_>) -> Result<Command> {
 defaults
   mode http
   option forwardfor
+  option http-ignore-probes
   http-reuse always
   timeout connect 5s
   timeout client 60s
   timeout server 60s
   timeout tunnel 1h
 frontend f
-  bind 127.0.0.1:{port}
-  http-request set-header X-Forwarded-Proto http
+  bind 127.0.0.1:{port}{tls}
+  http-request set-header X-Forwarded-Proto {proto}
   use_backend %[req.hdr(host),field(1,:),lower,map_str({folder_name}/hosts.map)]
 backend b
   server s {backend}

@@ -1,11 +1,12 @@
 //! The proxies: each is started fresh with a configuration of its own, pinned to one core with one worker, and ended when dropped.
 
+mod envoy;
 mod haproxy;
 mod nginx;
 mod penstock;
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -13,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::backend::Backend;
 use crate::load::http::{self, Connection};
+use crate::load::stream::{Certificate, Target};
 use crate::sys::Tree;
 
 /// The core that proxies are pinned to; `run.sh` pins the rig to another.
@@ -29,10 +32,11 @@ pub(crate) enum Kind {
     Penstock,
     Haproxy,
     Nginx,
+    Envoy,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Penstock, Self::Haproxy, Self::Nginx];
+    pub(crate) const ALL: [Self; 4] = [Self::Penstock, Self::Haproxy, Self::Nginx, Self::Envoy];
 
     /// As its makers write it.
     pub(crate) fn name(self) -> &'static str {
@@ -40,29 +44,46 @@ impl Kind {
             Self::Penstock => "Penstock",
             Self::Haproxy => "HAProxy",
             Self::Nginx => "nginx",
+            Self::Envoy => "Envoy",
         }
     }
 
     /// What the program says about its version, in one line.
-    pub(crate) fn version(self, penstock: &Path) -> String {
+    pub(crate) fn version(self, site: &Site) -> String {
         let (program, flag) = match self {
-            Self::Penstock => (penstock, "version"),
+            Self::Penstock => (&*site.penstock, "version"),
             Self::Haproxy => (Path::new("haproxy"), "-v"),
             Self::Nginx => (Path::new("nginx"), "-v"),
+            Self::Envoy => (&*site.envoy, "--version"),
         };
         let Ok(output) = Command::new(program).arg(flag).output() else { return "not found".to_owned() };
         let text = [output.stdout, output.stderr].concat();
-        String::from_utf8_lossy(&text).lines().next().unwrap_or("says no version").to_owned()
+        let text = String::from_utf8_lossy(&text);
+        let said = text.lines().find(|line| !line.is_empty()).unwrap_or("says no version");
+        // Envoy names its file first.
+        said.rsplit("  version: ").next().unwrap_or(said).to_owned()
     }
 }
 
 /// What every proxy of a run has in common.
-#[derive(Clone, Debug)]
 pub(crate) struct Site {
     /// The binary to measure.
     pub(crate) penstock: PathBuf,
+    /// Envoy's binary; it is not asked to run when there is none.
+    pub(crate) envoy: PathBuf,
     /// The embedded backend.
-    pub(crate) backend: SocketAddr,
+    pub(crate) backend: Backend,
+    /// What listeners with TLS show.
+    pub(crate) certificate: Certificate,
+}
+
+/// What the listener of a proxy speaks. There is one listener, so that the memory of the other is not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Front {
+    /// HTTP/1.1 without TLS.
+    Plain,
+    /// HTTP/1.1 and HTTP/2 over TLS, by ALPN.
+    Tls,
 }
 
 /// What a configuration is made from.
@@ -70,6 +91,7 @@ struct Setup<'a> {
     site: &'a Site,
     folder: &'a Path,
     port: u16,
+    front: Front,
     /// That many hosts, see [`host`], each with a route of its own to the one backend.
     hosts: usize,
 }
@@ -84,20 +106,21 @@ pub(crate) struct Running {
     kind: Kind,
     child: Child,
     folder: PathBuf,
-    address: SocketAddr,
+    target: Target,
 }
 
 impl Running {
     /// Starts one and waits until the first and the last host answer.
-    pub(crate) async fn start(kind: Kind, site: &Site, hosts: usize) -> Result<Self> {
+    pub(crate) async fn start(kind: Kind, site: &Site, front: Front, hosts: usize) -> Result<Self> {
         let port = free_port()?;
         let folder = std::env::temp_dir().join(format!("penstock-rig-{}-{port}", std::process::id()));
         fs::create_dir_all(&folder)?;
-        let setup = Setup { site, folder: &folder, port, hosts };
+        let setup = Setup { site, folder: &folder, port, front, hosts };
         let command = match kind {
             Kind::Penstock => penstock::prepare(&setup),
             Kind::Haproxy => haproxy::prepare(&setup),
             Kind::Nginx => nginx::prepare(&setup),
+            Kind::Envoy => envoy::prepare(&setup),
         };
         let command = command.with_context(|| format!("{}: the configuration cannot be written", kind.name()))?;
         let log = File::create(folder.join("log"))?;
@@ -110,15 +133,20 @@ impl Running {
             .stderr(log)
             .spawn()
             .with_context(|| format!("{} cannot be started", kind.name()))?;
-        let running = Self { kind, child, folder, address: (Ipv4Addr::LOCALHOST, port).into() };
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        let target = match front {
+            Front::Plain => Target { address, tls: None },
+            Front::Tls => site.certificate.target(address, &host(0))?,
+        };
+        let running = Self { kind, child, folder, target };
         running.answers(&host(0), START).await?;
         running.answers(&host(hosts - 1), START).await?;
         Ok(running)
     }
 
     /// Where it takes requests.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Its processes.
@@ -133,7 +161,8 @@ impl Running {
         match self.kind {
             Kind::Penstock => penstock::add_host(&self.folder, name)?,
             Kind::Haproxy => haproxy::add_host(&self.folder, name, self.tree())?,
-            Kind::Nginx => nginx::add_host(&self.folder, name, self.address.port(), self.tree())?,
+            Kind::Envoy => envoy::add_host(&self.folder, name)?,
+            Kind::Nginx => nginx::add_host(&self.folder, name, self.target.address.port(), self.tree())?,
         }
         self.answers(name, ADD).await?;
         Ok(start.elapsed().as_secs_f64() * 1e3)
@@ -144,7 +173,7 @@ impl Running {
         let start = Instant::now();
         let request = http::request(name, crate::backend::SMALL);
         loop {
-            let answer = async { Connection::open(self.address).await?.exchange(&request).await };
+            let answer = async { Connection::open(&self.target).await?.exchange(&request).await };
             let answer = tokio::time::timeout(Duration::from_secs(1), answer).await;
             if matches!(answer, Ok(Ok(http::Answer { status: 200, .. }))) {
                 return Ok(());

@@ -6,23 +6,40 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Setup, free_port, host};
+use super::{Front, Setup, free_port, host};
 
 /// How many rules share a file.
 const RULES_PER_FILE: usize = 100;
 
 pub(super) fn prepare(setup: &Setup<'_>) -> Result<Command> {
-    let Setup { site, folder, port, hosts } = setup;
+    let Setup { site, folder, port, front, hosts } = setup;
     let manifests = folder.join("manifests");
     fs::create_dir(&manifests)?;
-    let (ip, backend) = (site.backend.ip(), site.backend.port());
+    let (ip, backend) = (site.backend.address.ip(), site.backend.address.port());
+    let listener = match front {
+        Front::Plain => "protocol: HTTP",
+        Front::Tls => {
+            let (chain, key) =
+                (fs::read_to_string(site.certificate.chain())?, fs::read_to_string(site.certificate.key())?);
+            let secret = format!(
+                "apiVersion: v1
+kind: Secret
+metadata: {{name: bench}}
+type: kubernetes.io/tls
+stringData: {{tls.crt: {chain:?}, tls.key: {key:?}}}
+"
+            );
+            fs::write(manifests.join("secret.yaml"), secret)?;
+            "protocol: HTTPS, tls: {certificateRefs: [{name: bench}]}"
+        }
+    };
     // An idle WebSocket lives for an hour, as in the peers' configurations; everything else is the default.
     let text = format!(
         "apiVersion: penstock.dev/v1alpha1
 kind: ApplicationGateway
 metadata: {{name: bench}}
 spec:
-  listeners: [{{name: http, port: {port}, protocol: HTTP}}]
+  listeners: [{{name: http, port: {port}, {listener}}}]
   backendSettings: [{{name: echo, webSocket: {{idleTimeout: 1h}}}}]
 ---
 apiVersion: v1

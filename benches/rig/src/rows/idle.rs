@@ -8,7 +8,7 @@ use super::Outcome;
 use crate::backend::SMALL;
 use crate::load::http::{self, Connection};
 use crate::load::ws::{Message, WebSocket};
-use crate::proxy::{Kind, Running, Site, host};
+use crate::proxy::{Front, Kind, Running, Site, host};
 
 const COUNT: usize = 2000;
 /// So many WebSockets echo at the same time: a proxy may share buffers between those that are quiet.
@@ -16,11 +16,11 @@ const AT_ONCE: usize = 50;
 /// Proxies may give memory back, or park what is idle, on a slow clock. All get the same time.
 const SETTLE: Duration = Duration::from_millis(3500);
 
-pub(super) async fn websockets(kind: Kind, site: &Site) -> Result<Outcome> {
-    let (proxy, empty) = warm(kind, site).await?;
+pub(super) async fn websockets(front: Front, kind: Kind, site: &Site) -> Result<Outcome> {
+    let (proxy, empty) = warm(front, kind, site).await?;
     let mut sockets = Vec::with_capacity(COUNT);
     for _ in 0..COUNT {
-        sockets.push(WebSocket::open(proxy.address(), &host(0)).await?);
+        sockets.push(WebSocket::open(proxy.target(), &host(0)).await?);
     }
     tokio::time::sleep(SETTLE).await;
     let fresh = (proxy.tree().memory()? - empty) / COUNT as f64;
@@ -42,27 +42,31 @@ pub(super) async fn websockets(kind: Kind, site: &Site) -> Result<Outcome> {
     Ok(Outcome { values: vec![fresh, used], sample: None })
 }
 
-pub(super) async fn connections(kind: Kind, site: &Site) -> Result<Outcome> {
-    let (proxy, empty) = warm(kind, site).await?;
+pub(super) async fn connections(front: Front, kind: Kind, site: &Site) -> Result<Outcome> {
+    let (proxy, empty) = warm(front, kind, site).await?;
     let request = http::request(&host(0), SMALL);
     let mut open = Vec::with_capacity(COUNT);
     for _ in 0..COUNT {
-        let mut connection = Connection::open(proxy.address()).await?;
+        let mut connection = Connection::open(proxy.target()).await?;
         connection.exchange(&request).await?;
         open.push(connection);
     }
     tokio::time::sleep(SETTLE).await;
     let each = (proxy.tree().memory()? - empty) / COUNT as f64;
-    let closed = open.iter().filter(|connection| connection.closed()).count();
+    let closed = open.iter_mut().map(Connection::closed).filter(|closed| *closed).count();
     anyhow::ensure!(closed == 0, "{closed} of {COUNT} idle connections were closed");
-    Ok(Outcome { values: vec![empty / 1024.0, each], sample: None })
+    let values = match front {
+        Front::Plain => vec![empty / 1024.0, each],
+        Front::Tls => vec![each],
+    };
+    Ok(Outcome { values, sample: None })
 }
 
 /// A proxy that has served some requests, and its memory in KB once it is idle again.
-async fn warm(kind: Kind, site: &Site) -> Result<(Running, f64)> {
-    let proxy = Running::start(kind, site, 1).await?;
+async fn warm(front: Front, kind: Kind, site: &Site) -> Result<(Running, f64)> {
+    let proxy = Running::start(kind, site, front, 1).await?;
     let request = http::request(&host(0), SMALL);
-    let mut connection = Connection::open(proxy.address()).await?;
+    let mut connection = Connection::open(proxy.target()).await?;
     for _ in 0..200 {
         connection.exchange(&request).await?;
     }

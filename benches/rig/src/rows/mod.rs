@@ -4,11 +4,12 @@ mod idle;
 mod reload;
 mod routes;
 mod throughput;
+mod tls;
 
 use anyhow::Result;
 
 use crate::load::Sample;
-use crate::proxy::{Kind, Site};
+use crate::proxy::{Front, Kind, Site};
 
 /// Work to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +17,15 @@ pub(crate) enum Row {
     H1Small,
     H1Middle,
     H1Large,
+    TlsH1,
+    TlsHandshakes,
+    TlsH2,
     WsSmall,
     WsLarge,
     WsIdle,
+    WsIdleTls,
     H1Idle,
+    H1IdleTls,
     Routes,
     WsReload,
 }
@@ -55,14 +61,19 @@ pub(crate) struct Outcome {
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::H1Small,
         Self::H1Middle,
         Self::H1Large,
+        Self::TlsH1,
+        Self::TlsHandshakes,
+        Self::TlsH2,
         Self::WsSmall,
         Self::WsLarge,
         Self::WsIdle,
+        Self::WsIdleTls,
         Self::H1Idle,
+        Self::H1IdleTls,
         Self::Routes,
         Self::WsReload,
     ];
@@ -73,10 +84,15 @@ impl Row {
             Self::H1Small => "h1-small",
             Self::H1Middle => "h1-64k",
             Self::H1Large => "h1-1m",
+            Self::TlsH1 => "tls-h1",
+            Self::TlsHandshakes => "tls-handshakes",
+            Self::TlsH2 => "tls-h2",
             Self::WsSmall => "ws-64",
             Self::WsLarge => "ws-16k",
             Self::WsIdle => "ws-idle",
+            Self::WsIdleTls => "ws-idle-tls",
             Self::H1Idle => "h1-idle",
+            Self::H1IdleTls => "h1-idle-tls",
             Self::Routes => "routes",
             Self::WsReload => "ws-reload",
         }
@@ -89,6 +105,13 @@ impl Row {
             Self::H1Small => const { &[metric("HTTP/1.1 keep-alive, small: CPU per request", "us", Ratio(1.0))] },
             Self::H1Middle => const { &[metric("64 KB bodies: CPU per GB", "ms", Ratio(0.85))] },
             Self::H1Large => const { &[metric("1 MB bodies: CPU per GB", "ms", Ratio(0.6))] },
+            Self::TlsH1 => {
+                const { &[metric("HTTP/1.1 over TLS, keep-alive, small: CPU per request", "us", Ratio(0.9))] }
+            }
+            Self::TlsHandshakes => {
+                const { &[metric("connection with a full TLS 1.3 handshake, ECDSA: CPU", "us", Ratio(0.8))] }
+            }
+            Self::TlsH2 => const { &[metric("HTTP/2 over TLS, small: CPU per request", "us", Ratio(0.9))] },
             Self::WsSmall => const { &[metric("WebSocket echo of 64 B: CPU per echo", "us", Ratio(1.0))] },
             Self::WsLarge => const { &[metric("WebSocket echo of 16 KB: CPU per echo", "us", Ratio(0.7))] },
             Self::WsIdle => {
@@ -98,6 +121,17 @@ impl Row {
                         metric("idle WebSocket, after a 16 KB echo: memory", "KB", AtMost(2.0)),
                     ]
                 }
+            }
+            Self::WsIdleTls => {
+                const {
+                    &[
+                        metric("idle WebSocket over TLS, fresh: memory", "KB", AtMost(8.0)),
+                        metric("idle WebSocket over TLS, after a 16 KB echo: memory", "KB", AtMost(8.0)),
+                    ]
+                }
+            }
+            Self::H1IdleTls => {
+                const { &[metric("idle keep-alive connection over TLS after a request: memory", "KB", AtMost(10.0))] }
             }
             Self::H1Idle => {
                 const {
@@ -135,11 +169,17 @@ impl Row {
     /// Does it once.
     pub(crate) async fn run(self, kind: Kind, site: &Site) -> Result<Outcome> {
         match self {
-            Self::H1Small | Self::H1Middle | Self::H1Large => throughput::requests(self, kind, site).await,
+            Self::H1Small | Self::H1Middle | Self::H1Large | Self::TlsH1 => {
+                throughput::requests(self, kind, site).await
+            }
+            Self::TlsHandshakes => tls::handshakes(kind, site).await,
+            Self::TlsH2 => tls::h2(kind, site).await,
             Self::WsSmall => throughput::messages(64, kind, site).await,
             Self::WsLarge => throughput::messages(16 << 10, kind, site).await,
-            Self::WsIdle => idle::websockets(kind, site).await,
-            Self::H1Idle => idle::connections(kind, site).await,
+            Self::WsIdle => idle::websockets(Front::Plain, kind, site).await,
+            Self::WsIdleTls => idle::websockets(Front::Tls, kind, site).await,
+            Self::H1Idle => idle::connections(Front::Plain, kind, site).await,
+            Self::H1IdleTls => idle::connections(Front::Tls, kind, site).await,
             Self::Routes => routes::run(kind, site).await,
             Self::WsReload => reload::run(kind, site).await,
         }

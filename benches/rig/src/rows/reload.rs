@@ -1,7 +1,6 @@
 //! Changes of the configuration while WebSockets are open and requests arrive at a steady rate.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,8 +10,9 @@ use tokio::time::MissedTickBehavior;
 use super::Outcome;
 use crate::backend::SMALL;
 use crate::load::http::{self, Connection};
+use crate::load::stream::Target;
 use crate::load::ws::{Message, WebSocket};
-use crate::proxy::{Kind, Running, Site, host};
+use crate::proxy::{Front, Kind, Running, Site, host};
 
 const WEBSOCKETS: usize = 500;
 /// Connections that ask once in [`PACE`]: 2,000 requests a second.
@@ -30,15 +30,15 @@ struct Count {
 }
 
 pub(super) async fn run(kind: Kind, site: &Site) -> Result<Outcome> {
-    let proxy = Running::start(kind, site, 1).await?;
+    let proxy = Running::start(kind, site, Front::Plain, 1).await?;
     let count = Rc::new(Count::default());
     let mut tasks = Vec::new();
     for n in 0..WEBSOCKETS {
-        let socket = WebSocket::open(proxy.address(), &host(0)).await?;
+        let socket = WebSocket::open(proxy.target(), &host(0)).await?;
         tasks.push(tokio::task::spawn_local(talk(socket, n, count.clone())));
     }
     for n in 0..CLIENTS {
-        tasks.push(tokio::task::spawn_local(ask(proxy.address(), n, count.clone())));
+        tasks.push(tokio::task::spawn_local(ask(proxy.target().clone(), n, count.clone())));
     }
     tokio::time::sleep(BETWEEN).await;
     ensure!(count.lost.get() + count.cut.get() == 0, "connections failed before any change");
@@ -76,7 +76,7 @@ async fn talk(mut socket: WebSocket, n: usize, count: Rc<Count>) {
 }
 
 /// A careful client: a connection that was closed between two requests is no loss, one that is closed under a request is.
-async fn ask(to: SocketAddr, n: usize, count: Rc<Count>) {
+async fn ask(to: Target, n: usize, count: Rc<Count>) {
     let request = http::request(&host(0), SMALL);
     let mut connection = None;
     tokio::time::sleep(PACE * n as u32 / CLIENTS as u32).await;
@@ -86,9 +86,9 @@ async fn ask(to: SocketAddr, n: usize, count: Rc<Count>) {
         ticks.tick().await;
         count.asked.set(count.asked.get() + 1);
         let exchange = async {
-            let mut open = match connection.take().filter(|open: &Connection| !open.closed()) {
+            let mut open = match connection.take().and_then(|mut open: Connection| (!open.closed()).then_some(open)) {
                 Some(open) => open,
-                None => Connection::open(to).await?,
+                None => Connection::open(&to).await?,
             };
             open.exchange(&request).await.map(|answer| (open, answer))
         };

@@ -9,7 +9,7 @@ use super::Outcome;
 use crate::backend::SMALL;
 use crate::load::http::{self, Requests};
 use crate::load::{ClosedLoop, Sample};
-use crate::proxy::{Kind, Running, Site, host};
+use crate::proxy::{Front, Kind, Running, Site, host};
 
 const HOSTS: usize = 5000;
 const CONNECTIONS: usize = 64;
@@ -21,8 +21,8 @@ const WARM_UP: Duration = Duration::from_millis(150);
 const ADDED: usize = 3;
 
 pub(super) async fn run(kind: Kind, site: &Site) -> Result<Outcome> {
-    let one = Running::start(kind, site, 1).await?;
-    let many = Running::start(kind, site, HOSTS).await?;
+    let one = Running::start(kind, site, Front::Plain, 1).await?;
+    let many = Running::start(kind, site, Front::Plain, HOSTS).await?;
     let few = Rc::new(vec![http::request(&host(0), SMALL)]);
     let all: Rc<Vec<_>> = Rc::new((0..HOSTS).map(|n| http::request(&host(n), SMALL)).collect());
     let (mut base, mut routed) = (Vec::new(), Vec::new());
@@ -44,7 +44,7 @@ pub(super) async fn run(kind: Kind, site: &Site) -> Result<Outcome> {
 }
 
 async fn turn(proxy: &Running, requests: &Rc<Vec<Vec<u8>>>) -> Result<Sample> {
-    let load = ClosedLoop::start(CONNECTIONS, |index| Requests::open(proxy.address(), requests.clone(), index)).await?;
+    let load = ClosedLoop::start(CONNECTIONS, |index| Requests::open(proxy.target(), requests.clone(), index)).await?;
     let sample = load.measure(proxy.tree(), WARM_UP, TURN).await;
     load.end().await;
     sample
