@@ -114,14 +114,10 @@ pub enum Protocol {
 pub struct UpstreamTls {
     /// Whether the certificate is verified.
     pub verify: bool,
-    /// PEM of the authorities; `None`: those of the Web PKI.
-    pub authorities: Option<Arc<str>>,
+    /// PEM of the authorities; `None`: those of the system.
+    pub authorities: Option<Arc<[u8]>>,
     /// Server name to ask for and verify; `None`: the Host that is sent.
     pub server_name: Option<Name>,
-    /// Further names of which the certificate must carry one.
-    pub subject_alt_names: Vec<Name>,
-    /// PEM of our certificate chain and key.
-    pub identity: Option<(Arc<str>, Arc<str>)>,
 }
 
 /// How an endpoint is chosen.

@@ -37,7 +37,7 @@ impl Authorities {
         snapshot: &Snapshot,
         findings: &mut Vec<Finding>,
     ) -> Arc<[u8]> {
-        let mut all = Vec::new();
+        let mut all: Arc<[u8]> = Arc::default();
         for reference in references {
             let (kind, key) = (kind(reference), key(reference, from.namespace));
             if let Err(why) = permitted(snapshot, from, kind, &key) {
@@ -45,17 +45,16 @@ impl Authorities {
                 continue;
             }
             match self.read(reference.kind, &key, snapshot) {
-                Ok(pem) => {
-                    all.extend_from_slice(&pem);
-                    all.push(b'\n');
-                }
+                // Shared by all that name just this one.
+                Ok(pem) if all.is_empty() => all = pem,
+                Ok(pem) => all = [&*all, b"\n", &*pem].concat().into(),
                 Err(why) => {
                     let reason = ListenerReason::InvalidCertificateRef.as_str();
                     findings.push(Finding::unresolved(reason, format!("{field}: {kind} {key} {why}")));
                 }
             }
         }
-        all.into()
+        all
     }
 
     /// Forgets objects that are gone.

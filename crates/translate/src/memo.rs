@@ -11,7 +11,7 @@ use crate::gateway::Gateway;
 use crate::outcome::RuleStatus;
 use crate::rule::{Attachment, Lowered};
 use crate::seen::Changes;
-use crate::service::Dependencies;
+use crate::service::{Dependencies, Keys};
 use crate::snapshot::Key;
 use crate::uses::Uses;
 
@@ -103,8 +103,12 @@ impl RuleMemo {
 impl Dependencies {
     /// Whether something of it changed.
     pub(crate) fn changed(&self, changes: &Changes) -> bool {
+        let any =
+            |keys: &Keys, changed: &BTreeSet<Key>| !changed.is_empty() && keys.iter().any(|key| changed.contains(key));
         self.grants && changes.grants
-            || !changes.services.is_empty() && self.services.iter().any(|key| changes.services.contains(key))
+            || any(&self.services, &changes.services)
+            || any(&self.config_maps, &changes.config_maps)
+            || any(&self.secrets, &changes.secrets)
     }
 }
 

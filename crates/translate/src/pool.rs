@@ -1,18 +1,20 @@
 //! The backend of a rule or of one of its paths: which pool or Services, under which settings.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
-use penstock_api::gateway::ServiceRef;
-use penstock_api::reasons::RuleReason;
+use penstock_api::gateway::{CaKind, ServiceRef};
+use penstock_api::reasons::{ListenerReason, RuleReason};
 use penstock_api::rule::RuleBackend;
 use penstock_model::{
     BackendTarget, Cluster, ClusterId, Endpoint, EndpointSet, EndpointSource, Forward, Name, PathOverride, RewriteSet,
-    Unavailable, WeightedBackend,
+    Unavailable, UpstreamTls, WeightedBackend,
 };
 
 use crate::address::ADDRESS_NOT_ALLOWED;
+use crate::authorities::{self, Authorities};
 use crate::finding::Finding;
 use crate::gateway::{Gateway, Pool, PoolAddress};
 use crate::grant::Referrer;
@@ -27,6 +29,8 @@ pub(crate) struct Backends<'a> {
     pub(crate) options: &'a Options,
     pub(crate) gateway: &'a Gateway,
     pub(crate) rule: &'a Key,
+    /// Authorities that were read before.
+    pub(crate) known_authorities: &'a RefCell<Authorities>,
     /// Why nothing of the rule may be forwarded.
     pub(crate) blocked: Option<&'static str>,
     pub(crate) rewrites: Option<Arc<RewriteSet>>,
@@ -110,16 +114,7 @@ impl Backends<'_> {
         let gateway = self.gateway;
         let settings = match (&backend.settings, &backend.inline_settings) {
             (Some(name), _) => match gateway.settings.get(name) {
-                Some(settings) => {
-                    if !settings.supported {
-                        let message = format!(
-                            "{place}.settings {name:?} of ApplicationGateway {} asks for what is not supported yet (see its status): requests are answered with 502",
-                            gateway.key
-                        );
-                        self.findings.push(Finding::partial(UNSUPPORTED_FIELD, message));
-                    }
-                    Arc::clone(settings)
-                }
+                Some(settings) => Arc::clone(settings),
                 None => {
                     let message = format!(
                         "{place}.settings {name:?} is not one of the backendSettings of ApplicationGateway {}: add it there, or correct the name",
@@ -137,7 +132,8 @@ impl Backends<'_> {
             }
             (None, None) => Arc::clone(&gateway.default_settings),
         };
-        let mut blocked = self.blocked.or_else(|| (!settings.supported).then_some(UNSUPPORTED_FIELD));
+        let (settings, no_authorities) = self.authorities(place, backend, settings);
+        let mut blocked = self.blocked.or(no_authorities);
         if let ProbeChoice::Missing(name) = &settings.probe {
             let message = format!(
                 "{place}: the settings' probe {name:?} is not one of the probes of ApplicationGateway {}: add it there, or correct the name",
@@ -147,6 +143,45 @@ impl Backends<'_> {
             blocked = blocked.or(Some(RuleReason::ProbeNotFound.as_str()));
         }
         (settings, blocked)
+    }
+
+    /// The settings with the authorities that they name, and why nobody may be trusted, if so.
+    fn authorities(
+        &mut self,
+        place: &str,
+        backend: &RuleBackend,
+        settings: Arc<Settings>,
+    ) -> (Arc<Settings>, Option<&'static str>) {
+        if settings.authorities.is_empty() {
+            return (settings, None);
+        }
+        let (gateway, rule) = (self.gateway, self.rule);
+        let (from, field) = match &backend.settings {
+            Some(name) => {
+                let field = format!("{place}.settings {name:?} of ApplicationGateway {}: tls", gateway.key);
+                (Referrer { kind: "ApplicationGateway", namespace: &gateway.key.namespace }, field)
+            }
+            None => {
+                let field = format!("{place}.inlineSettings.tls");
+                (Referrer { kind: "RoutingRule", namespace: &rule.namespace }, field)
+            }
+        };
+        for reference in &settings.authorities {
+            let key = authorities::key(reference, from.namespace);
+            self.dependencies.grants |= *key.namespace != *from.namespace;
+            match reference.kind {
+                CaKind::ConfigMap => self.dependencies.config_maps.insert(&key),
+                CaKind::Secret => self.dependencies.secrets.insert(&key),
+            }
+        }
+        let field = format!("{field}.caCertificateRefs");
+        let known = &mut self.known_authorities.borrow_mut();
+        let pem = known.resolve(&settings.authorities, from, &field, self.snapshot, &mut self.findings);
+        // Without any authority nobody is known: no connection, rather than one to anybody.
+        let blocked = pem.is_empty().then_some(ListenerReason::InvalidCertificateRef.as_str());
+        let mut settings = Arc::unwrap_or_clone(settings);
+        settings.tls = settings.tls.map(|tls| UpstreamTls { authorities: Some(pem), ..tls });
+        (Arc::new(settings), blocked)
     }
 
     fn services(&mut self, from: Referrer<'_>, field: &str, services: &[ServiceRef], candidates: &mut Candidates<'_>) {

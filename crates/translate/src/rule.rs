@@ -1,5 +1,6 @@
 //! A rule: to which listeners and hosts it attaches, and the routes that it becomes.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use penstock_api::rule::{PathRule, Redirect, RoutingRuleSpec, RuleBackend};
 use penstock_model::rank::ObjectName;
 use penstock_model::{Action, Cluster, Forward, HostPattern, Name, PathMatch, PathOverride, RewriteSet, Route, RuleId};
 
+use crate::authorities::Authorities;
 use crate::finding::{Effect, Finding};
 use crate::gateway::Gateway;
 use crate::pool::Backends;
@@ -125,7 +127,7 @@ pub(crate) fn lower(
     gateway: &Gateway,
     attachment: &Attachment,
     taken: &BTreeMap<HostPattern, Arc<str>>,
-    (snapshot, options): (&Snapshot, &Options),
+    (snapshot, options, known_authorities): (&Snapshot, &Options, &RefCell<Authorities>),
 ) -> Lowered {
     let mut findings = attachment.findings.clone();
     let mut listeners = attachment.listeners.clone();
@@ -164,6 +166,7 @@ pub(crate) fn lower(
         options,
         gateway,
         rule: key,
+        known_authorities,
         blocked,
         rewrites,
         dependencies: Dependencies::default(),

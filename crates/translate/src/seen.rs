@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use penstock_api::k8s::{EndpointSlice, Namespace, Pod, ReferenceGrant, Service};
+use penstock_api::k8s::{ConfigMap, EndpointSlice, Namespace, Pod, ReferenceGrant, Secret, Service};
 use penstock_api::{ApplicationGateway, RoutingRule};
 
 use crate::snapshot::{Key, Snapshot};
@@ -17,6 +17,8 @@ pub(crate) struct Seen {
     endpoint_slices: Table<Key, Vec<Arc<EndpointSlice>>>,
     pods: Table<Key, Arc<Pod>>,
     namespaces: Table<Arc<str>, Arc<Namespace>>,
+    config_maps: Table<Key, Arc<ConfigMap>>,
+    secrets: Table<Key, Arc<Secret>>,
     grants: Option<Table<Key, Arc<ReferenceGrant>>>,
 }
 
@@ -28,6 +30,8 @@ pub(crate) struct Changes {
     /// Services; a change of their EndpointSlices or Pod counts as theirs.
     pub(crate) services: BTreeSet<Key>,
     pub(crate) namespaces: BTreeSet<Arc<str>>,
+    pub(crate) config_maps: BTreeSet<Key>,
+    pub(crate) secrets: BTreeSet<Key>,
     /// Any ReferenceGrant, or whether they can be read.
     pub(crate) grants: bool,
 }
@@ -42,6 +46,8 @@ impl Seen {
         self.endpoint_slices.update(&snapshot.endpoint_slices, &mut changes.services);
         self.pods.update(&snapshot.pods, &mut changes.services);
         self.namespaces.update(&snapshot.namespaces, &mut changes.namespaces);
+        self.config_maps.update(&snapshot.config_maps, &mut changes.config_maps);
+        self.secrets.update(&snapshot.secrets, &mut changes.secrets);
         changes.grants = match (&mut self.grants, &snapshot.grants) {
             (Some(table), Some(grants)) => {
                 let mut changed = BTreeSet::new();

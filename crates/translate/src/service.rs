@@ -24,6 +24,10 @@ pub(crate) struct Dependencies {
     pub(crate) grants: bool,
     /// Services of which a Pod is wanted.
     pub(crate) pods: Keys,
+    /// ConfigMaps with authorities, wanted as well.
+    pub(crate) config_maps: Keys,
+    /// Secrets with authorities, wanted as well.
+    pub(crate) secrets: Keys,
 }
 
 /// A few keys, each once. Of most rules it is one: a tree would take ten times its memory.
@@ -31,7 +35,7 @@ pub(crate) struct Dependencies {
 pub(crate) struct Keys(Box<[Key]>);
 
 impl Keys {
-    fn insert(&mut self, key: &Key) {
+    pub(crate) fn insert(&mut self, key: &Key) {
         if !self.0.contains(key) {
             self.0 = self.0.iter().chain([key]).cloned().collect();
         }
@@ -169,9 +173,11 @@ pub(crate) fn cluster(
             (source, set)
         }
     };
+    // Settings that ask for TLS get it: what the Service says is the way without.
+    let h2c = *h2c && settings.tls.is_none();
     let probe = match &settings.probe {
         // A probe speaks HTTP/1.1.
-        _ if *h2c => None,
+        _ if h2c => None,
         ProbeChoice::Unnamed if external_name.is_none() => {
             dependencies.pods.insert(key);
             Some(match snapshot.pods.get(key).map(|pod| probe::readiness(pod, &target)) {
@@ -187,7 +193,7 @@ pub(crate) fn cluster(
     };
     let id = ClusterId { backend: format!("{key}:{number}").into(), settings: settings.id.clone() };
     let cluster = build(id, pool, settings, source, set, probe);
-    if *h2c { Cluster { protocol: Protocol::Http2, ..cluster } } else { cluster }
+    if h2c { Cluster { protocol: Protocol::Http2, ..cluster } } else { cluster }
 }
 
 /// The probe of a cluster without Pods.
@@ -223,7 +229,7 @@ pub(crate) fn build(
         source,
         endpoints: Arc::new(endpoints),
         protocol: if settings.http2 { Protocol::Http2 } else { Protocol::Http1 },
-        tls: None,
+        tls: settings.tls.clone(),
         balancing: settings.balancing,
         affinity: settings.affinity.as_ref().map(|affinity| Arc::clone(&affinity.key)),
         probe,

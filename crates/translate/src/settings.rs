@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Authority;
-use penstock_api::gateway::{self, BackendSettings, LoadBalancing};
+use penstock_api::gateway::{self, BackendSettings, CaRef, LoadBalancing};
 use penstock_api::reasons::RuleReason;
 use penstock_model::{
-    Affinity, Balancing, Draining, HostRewrite, Limits, Name, OutlierDetection, Probe, Retry, WebSocketTimeouts,
+    Affinity, Balancing, Draining, HostRewrite, Limits, Name, OutlierDetection, Probe, Retry, UpstreamTls,
+    WebSocketTimeouts,
 };
 
 use crate::finding::Finding;
@@ -25,8 +26,10 @@ pub(crate) struct Settings {
     pub(crate) port: Option<u16>,
     /// Whether backends are spoken to in HTTP/2.
     pub(crate) http2: bool,
-    /// Whether a backend can be spoken to at all.
-    pub(crate) supported: bool,
+    /// With protocol HTTPS. The authorities are filled in by the rule, which knows the objects.
+    pub(crate) tls: Option<UpstreamTls>,
+    /// Where those authorities are.
+    pub(crate) authorities: Vec<CaRef>,
     /// The port of an address that names none.
     pub(crate) default_port: u16,
     pub(crate) request_timeout: Option<Duration>,
@@ -71,7 +74,6 @@ pub(crate) fn parse(
     probes: &Probes,
     findings: &mut Vec<Finding>,
 ) -> Settings {
-    findings.extend(unsupported::settings(settings, field));
     let BackendSettings {
         protocol,
         port,
@@ -139,26 +141,48 @@ pub(crate) fn parse(
     };
     let probe = match probe {
         // A probe speaks HTTP/1.1.
-        None if *protocol == gateway::BackendProtocol::H2c => ProbeChoice::Off,
+        None if *protocol != gateway::BackendProtocol::Http => ProbeChoice::Off,
         None => ProbeChoice::Unnamed,
         Some(name) => match probes.get(name) {
             None => ProbeChoice::Missing(name.clone()),
             Some((probe, own)) => match unsupported::probe(own.unwrap_or(*protocol), &at("probe")) {
                 None => ProbeChoice::Named(probe.clone()),
                 Some(finding) => {
-                    // A protocol of the settings that is not spoken has been said already.
-                    findings.extend(own.map(|_| finding));
+                    findings.push(finding);
                     ProbeChoice::Off
                 }
             },
         },
     };
+    let tls = tls.clone();
+    let https = *protocol == gateway::BackendProtocol::Https;
+    if tls.is_some() && !https {
+        let message = format!("{} has no effect without protocol HTTPS: set that, or remove it", at("tls"));
+        findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
+    }
+    let gateway::BackendTls { ca_certificate_refs, sni_name, verify } = tls.unwrap_or_default();
+    if https && !verify && !ca_certificate_refs.is_empty() {
+        let message =
+            format!("{0}.caCertificateRefs has no effect with {0}.verify false: remove one of them", at("tls"));
+        findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
+    }
+    let authorities = if https && verify { ca_certificate_refs } else { Vec::new() };
+    let upstream_tls = https.then(|| UpstreamTls {
+        verify,
+        authorities: None,
+        server_name: match (&sni_name, &host) {
+            (Some(name), _) => Some(name.as_str().into()),
+            (None, HostRewrite::Set(authority)) => Some(authority.host().into()),
+            (None, _) => None,
+        },
+    });
     Settings {
         id,
         label,
         port: *port,
         http2: *protocol == gateway::BackendProtocol::H2c,
-        supported: !unsupported::refuses_protocol(*protocol) && tls.is_none(),
+        tls: upstream_tls,
+        authorities,
         default_port: if *protocol == gateway::BackendProtocol::Https { 443 } else { 80 },
         request_timeout,
         connect_timeout,

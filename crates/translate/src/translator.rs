@@ -1,5 +1,6 @@
 //! The translation: one pass from a snapshot to a configuration and statuses, that does again only what changed.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use penstock_api::reasons::RuleReason;
 use penstock_model::{Cluster, ClusterId, Config, Listener, Name, ObjectRef, Problem, Route, Shared};
 
 use crate::assemble::Assembly;
+use crate::authorities::Authorities;
 use crate::finding::Finding;
 use crate::gateway::Gateway;
 use crate::hosts::Owners;
@@ -14,6 +16,7 @@ use crate::memo::{GatewayMemo, RuleMemo, RulePart};
 use crate::outcome::{Outcome, RuleStatus, Wants};
 use crate::rule::{self, Attachment, Lowered};
 use crate::seen::{Changes, Seen};
+use crate::service::{Dependencies, Keys};
 use crate::snapshot::{Key, Options, Snapshot};
 use crate::tls::Certificates;
 use crate::{pool, status};
@@ -28,6 +31,10 @@ pub struct Translator {
     rules: BTreeMap<Key, Box<RuleMemo>>,
     /// Services of which a Pod is wanted, with the number of rules that want it.
     pods: BTreeMap<Key, usize>,
+    /// ConfigMaps and Secrets that hold authorities for backends, with the number of rules that want them.
+    config_maps: BTreeMap<Key, usize>,
+    secrets: BTreeMap<Key, usize>,
+    authorities: RefCell<Authorities>,
     certificates: Certificates,
     /// What the last outcome had, so that the next begins with a copy: building thousands of entries anew costs more.
     config: Arc<Config>,
@@ -89,7 +96,7 @@ impl Translator {
     fn forget_parts(&mut self, rules: &BTreeSet<Key>) {
         for key in rules {
             let part = self.rules.get_mut(key).and_then(|rule| rule.part.take());
-            self.count_pods(part.as_ref(), None);
+            self.count_wants(part.as_ref(), None);
         }
     }
 
@@ -99,6 +106,8 @@ impl Translator {
         let nothing_else = changes.gateways.is_empty()
             && changes.services.is_empty()
             && changes.namespaces.is_empty()
+            && changes.config_maps.is_empty()
+            && changes.secrets.is_empty()
             && !changes.grants;
         if !nothing_else {
             let depending = self.rules.iter().filter(|(key, rule)| rule.depends(key, changes));
@@ -148,7 +157,7 @@ impl Translator {
             gateway.rules.remove(key);
             gateway.exchange(memo.part.as_ref(), None);
         }
-        self.count_pods(memo.part.as_ref(), None);
+        self.count_wants(memo.part.as_ref(), None);
         self.statuses.remove(key);
         self.troubled.remove(key);
         let before = memo.part.map(|part| part.routes).unwrap_or_default();
@@ -198,7 +207,7 @@ impl Translator {
             let Some(mut memo) = self.rules.remove(&key) else { continue };
             let old = memo.part.take();
             memo.part = self.part(&key, &memo, old.as_ref(), snapshot);
-            self.count_pods(old.as_ref(), memo.part.as_ref());
+            self.count_wants(old.as_ref(), memo.part.as_ref());
             if let Some(gateway) = self.gateways.get_mut(&memo.gateway) {
                 gateway.exchange(old.as_ref(), memo.part.as_ref());
                 let same = match (&old, &memo.part) {
@@ -226,7 +235,7 @@ impl Translator {
 
     /// What a rule contributes; nothing when its gateway is another installation's.
     fn part(&self, key: &Key, memo: &RuleMemo, old: Option<&RulePart>, snapshot: &Snapshot) -> Option<RulePart> {
-        let world = (snapshot, &self.options);
+        let world = (snapshot, &self.options, &self.authorities);
         let lowered = match self.gateways.get(&memo.gateway) {
             Some(gateway) if memo.attachment.listeners.is_empty() => {
                 debug_assert_eq!(gateway.gateway.key, memo.gateway);
@@ -249,7 +258,10 @@ impl Translator {
         Some(RulePart::keeping(lowered, old, status, problems))
     }
 
-    fn count_pods(&mut self, old: Option<&RulePart>, new: Option<&RulePart>) {
+    /// Counts what rules want to see.
+    fn count_wants(&mut self, old: Option<&RulePart>, new: Option<&RulePart>) {
+        count(&mut self.config_maps, old, new, |needs| &needs.config_maps);
+        count(&mut self.secrets, old, new, |needs| &needs.secrets);
         for key in new.iter().flat_map(|part| part.dependencies.pods.iter()) {
             let count = self.pods.entry(key.clone()).or_default();
             if *count == 0 {
@@ -271,6 +283,7 @@ impl Translator {
     /// Puts everything together.
     fn outcome(&mut self, snapshot: &Snapshot, touched: &Touched) -> Outcome {
         self.certificates.retain(snapshot);
+        self.authorities.get_mut().retain(snapshot);
         let assembly = Assembly {
             snapshot,
             options: &self.options,
@@ -278,8 +291,10 @@ impl Translator {
             touched,
             certificates: &mut self.certificates,
         };
-        let assembled = assembly.run(&mut self.gateways);
+        let mut assembled = assembly.run(&mut self.gateways);
         self.update_config(assembled.listeners);
+        assembled.config_maps.extend(self.config_maps.keys().cloned());
+        assembled.secrets.extend(self.secrets.keys().cloned());
         let mut problems = assembled.problems;
         let troubled = self.troubled.iter().filter_map(|key| self.rules.get(key)?.part.as_ref());
         problems.extend(troubled.flat_map(|part| &part.problems).cloned());
@@ -322,5 +337,24 @@ impl Translator {
             }
         }
         self.config = Arc::new(Config { listeners, clusters });
+    }
+}
+
+fn count(
+    counts: &mut BTreeMap<Key, usize>,
+    old: Option<&RulePart>,
+    new: Option<&RulePart>,
+    of: fn(&Dependencies) -> &Keys,
+) {
+    for key in new.iter().flat_map(|part| of(&part.dependencies).iter()) {
+        *counts.entry(key.clone()).or_default() += 1;
+    }
+    for key in old.iter().flat_map(|part| of(&part.dependencies).iter()) {
+        if let Some(count) = counts.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(key);
+            }
+        }
     }
 }

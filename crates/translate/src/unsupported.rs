@@ -2,7 +2,7 @@
 //!
 //! Delete a line here when the data plane has learnt it; nothing else knows that something is missing.
 
-use penstock_api::gateway::{BackendProtocol, BackendSettings};
+use penstock_api::gateway::BackendProtocol;
 
 use crate::finding::Finding;
 
@@ -14,27 +14,6 @@ pub(crate) const NAMES: bool = true;
 
 fn unsupported(field: &str, what: &str, instead: &str) -> Finding {
     Finding::partial(UNSUPPORTED_FIELD, format!("{field}{what} is not supported yet: {instead}"))
-}
-
-/// Of backend settings, at `field`.
-pub(crate) fn settings(settings: &BackendSettings, field: &str) -> Vec<Finding> {
-    let mut found = Vec::new();
-    if refuses_protocol(settings.protocol) {
-        let what = format!(" {}", protocol_name(settings.protocol));
-        found.push(unsupported(&format!("{field}.protocol"), &what, "requests are answered with 502"));
-    }
-    if settings.tls.is_some() {
-        found.push(unsupported(&format!("{field}.tls"), "", "requests are answered with 502"));
-    }
-    found
-}
-
-/// Whether a backend of this protocol must not be spoken to: it would get plain HTTP/1.1.
-pub(crate) fn refuses_protocol(protocol: BackendProtocol) -> bool {
-    match protocol {
-        BackendProtocol::Http | BackendProtocol::H2c => false,
-        BackendProtocol::Https => true,
-    }
 }
 
 /// Whether a probe cannot be made; then endpoints count as healthy.

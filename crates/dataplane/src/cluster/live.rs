@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use penstock_model::{Balancing, Cluster, ClusterId, Draining, EndpointSet, Protocol};
 
 use super::choice::{Asked, ByClient, COMPARED, least_loaded};
@@ -11,6 +11,7 @@ use super::endpoint::{Health, LiveEndpoint};
 use super::gate::Gate;
 use super::sessions::{Sessions, Token};
 use super::shares::Shares;
+use crate::upstream::Connector;
 
 /// A cluster. Only the plane task changes it; workers read.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct LiveCluster {
     /// Of the configuration: how many failures in a row take an endpoint out.
     failures: AtomicU32,
     http2: AtomicBool,
+    tls: ArcSwapOption<Connector>,
     /// How much of it is in use.
     pub(crate) gate: Arc<Gate>,
 }
@@ -90,6 +92,7 @@ impl LiveCluster {
         let members = Members::new(all.collect(), &config, None);
         let failures = AtomicU32::new(config.outlier.consecutive_failures);
         let http2 = AtomicBool::new(config.protocol == Protocol::Http2);
+        let tls = config.tls.as_ref().map(|tls| Arc::new(Connector::new(tls)));
         let gate = Gate::new(config.limits);
         Self {
             members: ArcSwap::from_pointee(members),
@@ -97,6 +100,7 @@ impl LiveCluster {
             turn: AtomicU64::new(0),
             failures,
             http2,
+            tls: ArcSwapOption::new(tls),
             gate,
         }
     }
@@ -114,6 +118,11 @@ impl LiveCluster {
     /// Whether its endpoints are spoken to in HTTP/2.
     pub(crate) fn speaks_http2(&self) -> bool {
         self.http2.load(Ordering::Relaxed)
+    }
+
+    /// TLS to its endpoints; `None`: they are spoken to without.
+    pub(crate) fn connector(&self) -> Option<Arc<Connector>> {
+        self.tls.load_full()
     }
 
     /// Its endpoints.
@@ -174,6 +183,14 @@ impl LiveCluster {
         self.failures.store(config.outlier.consecutive_failures, Ordering::Relaxed);
         self.gate.configure(config.limits);
         self.http2.store(config.protocol == Protocol::Http2, Ordering::Relaxed);
+        let same = match (&*self.tls.load(), &config.tls) {
+            (Some(connector), Some(tls)) => connector.is_of(tls),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            self.tls.store(config.tls.as_ref().map(|tls| Arc::new(Connector::new(tls))));
+        }
         self.config.store(config);
         self.refresh();
     }

@@ -12,6 +12,7 @@ use super::attempt::Failure;
 use super::body::Body;
 use super::grpc;
 use super::record::Record;
+use crate::upstream::ConnectError;
 
 /// A short text, or the page that the listener's owner wants in its place. `error` is what the access log says.
 pub(crate) fn text(
@@ -61,6 +62,7 @@ pub(crate) fn failed(failure: &Failure, version: Version, record: Record, guard:
             record.refused(Failure::TooLarge.reason());
             (StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large")
         }
+        Failure::Connect(ConnectError::Tls(..)) => (StatusCode::BAD_GATEWAY, "no TLS with the backend"),
         Failure::Connect(_) => (StatusCode::BAD_GATEWAY, "no connection to the backend"),
         Failure::Backend(_) => (StatusCode::BAD_GATEWAY, "the backend failed to answer"),
         Failure::Drained => (StatusCode::BAD_GATEWAY, "the backend went away"),

@@ -50,6 +50,7 @@ impl Failure {
     /// Label `reason` of `penstock_backend_errors_total`, and `error` of the access log.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
+            Self::Connect(ConnectError::Tls(..)) => "tls",
             Self::Connect(_) => "connect",
             Self::Backend(error) if error.is_disconnect() => "closed",
             Self::Backend(_) => "reset",

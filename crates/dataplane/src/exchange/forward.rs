@@ -8,7 +8,7 @@ use http::header::CONTENT_LENGTH;
 use http::request::{self, Parts};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
-use penstock_model::{Balancing, Forward, HostRewrite};
+use penstock_model::{Balancing, Forward};
 
 use super::attempt::{Attempt, Failure};
 use super::body::{Body, Stream};
@@ -21,8 +21,8 @@ use super::{Downstream, Guard, Interim, affinity, answer};
 use crate::cluster::{Active, Asked, Full, LiveCluster, LiveEndpoint, Place, client_hash};
 use crate::plane::Failing;
 use crate::route_state::{NoEndpoint, RouteState};
-use crate::upstream::h1::{self, BodyFraming, BodyLength, Connection, EncodeError, RequestHead, ResponseHead};
-use crate::upstream::{Carrier, Counted, Cut, Link, connect};
+use crate::upstream::h1::{BodyFraming, BodyLength, EncodeError, RequestHead, ResponseHead};
+use crate::upstream::{Counted, Link};
 
 /// A request on its way to a backend: what stays the same in every attempt.
 pub(crate) struct Outbound<'a> {
@@ -188,53 +188,10 @@ impl Outbound<'_> {
         }
     }
 
-    /// An idle connection, or a new one.
-    async fn link(&self, cluster: &LiveCluster, active: &Active, fresh: bool) -> Result<Box<Link>, Failure> {
-        let worker = &self.downstream.worker;
-        let endpoint = active.endpoint();
-        if cluster.speaks_http2() {
-            return self.stream(endpoint, fresh).await;
-        }
-        if let Some(link) = worker.pool.take(endpoint).filter(|_| !fresh) {
-            return Ok(link);
-        }
-        let stream = connect(endpoint.endpoint.address, self.forward.connect_timeout).await?;
-        let labels = [&*self.forward.pool, &*self.forward.settings, &*endpoint.address];
-        let counted = Counted::new(worker.metrics.families().backend_connections.with_label_values(&labels));
-        let carrier = Carrier::Http1(Connection::new(stream));
-        Ok(Box::new(Link::new(carrier, Arc::clone(endpoint), worker.pool.enter(endpoint), Some(counted))))
-    }
-
-    /// A stream of a connection that speaks HTTP/2, or of a new one.
-    async fn stream(&self, endpoint: &Arc<LiveEndpoint>, fresh: bool) -> Result<Box<Link>, Failure> {
-        let worker = &self.downstream.worker;
-        let exchange = match worker.sessions.take(endpoint).filter(|_| !fresh) {
-            Some(exchange) => exchange,
-            None => {
-                let stream = connect(endpoint.endpoint.address, self.forward.connect_timeout).await?;
-                let labels = [&*self.forward.pool, &*self.forward.settings, &*endpoint.address];
-                let counted = Counted::new(worker.metrics.families().backend_connections.with_label_values(&labels));
-                let opened = worker.sessions.open(stream, endpoint, worker.pool.enter(endpoint), counted).await;
-                opened.map_err(|error| Failure::Backend(h1::Error::Http2(error)))?
-            }
-        };
-        let reused = exchange.is_reused();
-        // The end of a drain ends the connection, and with it the stream.
-        let mut link = Link::new(Carrier::Http2(exchange), Arc::clone(endpoint), Rc::new(Cut::default()), None);
-        link.reused = reused;
-        Ok(Box::new(link))
-    }
-
     /// Begins the request on a connection.
     fn start(&self, link: &mut Link, protocol: Option<&HeaderValue>, length: BodyLength) -> Result<(), EncodeError> {
         let endpoint = Arc::clone(&link.endpoint);
-        let host = match &self.forward.host {
-            HostRewrite::Keep => self.authority,
-            HostRewrite::Set(authority) => authority.as_str().as_bytes(),
-            HostRewrite::FromBackend => {
-                endpoint.endpoint.host.as_ref().map_or(endpoint.address.as_bytes(), |host| host.as_bytes())
-            }
-        };
+        let host = self.host(&endpoint);
         let Parts { method, headers, .. } = self.parts;
         let head = RequestHead {
             method,
@@ -252,8 +209,7 @@ impl Outbound<'_> {
                 link.connection.start(&RequestHead { keep: &|name| kept.keeps(name), extra, ..head }, length, is_head)
             }
             Headers::Rewritten(rewritten) => {
-                let host = rewritten.host.as_ref().map_or(host, |host| host.as_bytes());
-                link.connection.start(&RequestHead { host, headers: &rewritten.headers, ..head }, length, is_head)
+                link.connection.start(&RequestHead { headers: &rewritten.headers, ..head }, length, is_head)
             }
         }
     }

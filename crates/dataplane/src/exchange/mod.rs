@@ -6,6 +6,7 @@ mod affinity;
 mod answer;
 mod attempt;
 mod body;
+mod carry;
 mod forward;
 pub(crate) mod grpc;
 mod headers;

@@ -13,8 +13,9 @@ use super::headers::strip_response;
 use super::record::Record;
 use super::{Downstream, Guard};
 use crate::cluster::Active;
+use crate::tunnel::registry::Registered;
 use crate::tunnel::{Control, Limits, Relay};
-use crate::upstream::{self, Link};
+use crate::upstream::{self, Link, Socket};
 use crate::worker::{Counted, Worker};
 
 /// What a backend must accept a handshake with that is not the client's own (RFC 6455 4.1): an extension of the request.
@@ -92,16 +93,31 @@ impl Pending {
         let late = if late.is_empty() { Bytes::new() } else { late };
         let control = Control::new();
         let registered = worker.tunnels.insert(control.clone(), endpoint.number, record.listener_number());
-        let relay = Relay::new(client, backend, early, late, &limits, control);
         // What the end needs is boxed: an idle tunnel is the relay and little else.
         let end = Box::new(End { worker: Rc::clone(worker), record, active, _counted: (held, backend_counted) });
         end.begin();
-        tokio::task::spawn_local(async move {
-            let closed = relay.await;
-            drop(registered);
-            end.finish(&closed);
-        });
+        match backend {
+            Socket::Plain(backend) => {
+                relay(Relay::new(client, backend, early, late, &limits, control), registered, end);
+            }
+            Socket::Tls(backend) => {
+                relay(Relay::new(client, backend, early, late, &limits, control), registered, end);
+            }
+        }
     }
+}
+
+/// Starts the task of a tunnel, of exactly the relay's type.
+fn relay<C, B>(relay: Relay<C, B>, registered: Registered, end: Box<End>)
+where
+    C: AsyncRead + AsyncWrite + Unpin + 'static,
+    B: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    tokio::task::spawn_local(async move {
+        let closed = relay.await;
+        drop(registered);
+        end.finish(&closed);
+    });
 }
 
 /// What the client's side of a tunnel keeps as long as it is open.

@@ -18,6 +18,9 @@ pub(crate) enum ConnectError {
     /// Not in time.
     #[error("connect to {0}: no answer in {1:?}")]
     TimedOut(SocketAddr, Duration),
+    /// Connected, but there is no TLS on it: nothing else is tried.
+    #[error("TLS with {0}: {1}")]
+    Tls(SocketAddr, io::Error),
 }
 
 /// Connects, within `limit`.

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use super::h1::{BodyLength, Connection, EncodeError, Error, RequestHead, ResponseEvent, SendError};
 use super::http2;
@@ -14,15 +15,27 @@ use super::http2;
 pub(crate) enum Carrier {
     /// A connection of HTTP/1.1; goes back to the pool.
     Http1(Connection<TcpStream>),
+    /// The same over TLS. Boxed, so that connections without TLS are no larger for it.
+    Tls(Box<Connection<TlsStream<TcpStream>>>),
     /// A stream of HTTP/2; over with its answer.
     Http2(http2::Exchange),
 }
 
-/// The same call on either.
+/// What is left of a connection after a 101.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    /// Without TLS.
+    Plain(TcpStream),
+    /// With TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// The same call on any.
 macro_rules! either {
     ($self:ident, $carrier:ident => $call:expr) => {
         match $self {
             Carrier::Http1($carrier) => $call,
+            Carrier::Tls($carrier) => $call,
             Carrier::Http2($carrier) => $call,
         }
     };
@@ -37,6 +50,7 @@ impl Carrier {
     ) -> Result<(), EncodeError> {
         match self {
             Self::Http1(connection) => connection.start(head, body, request_is_head),
+            Self::Tls(connection) => connection.start(head, body, request_is_head),
             Self::Http2(stream) => stream.start(head, body),
         }
     }
@@ -82,21 +96,33 @@ impl Carrier {
 
     /// Whether another request may follow.
     pub(crate) fn is_reusable(&self) -> bool {
-        matches!(self, Self::Http1(connection) if connection.is_reusable())
+        match self {
+            Self::Http1(connection) => connection.is_reusable(),
+            Self::Tls(connection) => connection.is_reusable(),
+            Self::Http2(_) => false,
+        }
     }
 
     /// Ready when an idle connection is of no more use.
     pub(crate) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Http1(connection) => connection.poll_idle(cx),
+            Self::Tls(connection) => connection.poll_idle(cx),
             Self::Http2(_) => Poll::Ready(()),
         }
     }
 
     /// The socket after a 101, and what was read behind the head. A stream has neither.
-    pub(crate) fn into_parts(self) -> Option<(TcpStream, Bytes)> {
+    pub(crate) fn into_parts(self) -> Option<(Socket, Bytes)> {
         match self {
-            Self::Http1(connection) => Some(connection.into_parts()),
+            Self::Http1(connection) => {
+                let (stream, late) = connection.into_parts();
+                Some((Socket::Plain(stream), late))
+            }
+            Self::Tls(connection) => {
+                let (stream, late) = connection.into_parts();
+                Some((Socket::Tls(Box::new(stream)), late))
+            }
             Self::Http2(_) => None,
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use prometheus::IntGauge;
 
 use super::exchange::Carrier;
+use super::tls::Secured;
 use crate::cluster::LiveEndpoint;
 use crate::timer::{self, Span, Tick};
 
@@ -22,6 +23,8 @@ pub(crate) struct Link {
     pub(crate) connection: Carrier,
     /// Where it goes.
     pub(crate) endpoint: Arc<LiveEndpoint>,
+    /// With TLS: what it was made with.
+    pub(crate) secured: Option<Box<Secured>>,
     /// Whether a request went over it before: then the backend may have closed it meanwhile.
     pub(crate) reused: bool,
     /// Ends it from elsewhere.
@@ -86,7 +89,7 @@ impl Link {
         counted: Option<Counted>,
     ) -> Self {
         let idle_limit = Span::at_least(IDLE);
-        Self { connection, endpoint, reused: false, cut, counted, idle_until: Tick::NEVER, idle_limit }
+        Self { connection, endpoint, secured: None, reused: false, cut, counted, idle_until: Tick::NEVER, idle_limit }
     }
 
     /// What the backend says about idle connections; one second of grace for the way.

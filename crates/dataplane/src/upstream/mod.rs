@@ -6,9 +6,11 @@ pub mod h1;
 mod http2;
 mod link;
 mod pool;
+mod tls;
 
 pub(crate) use connect::{ConnectError, configure, connect};
-pub(crate) use exchange::Carrier;
+pub(crate) use exchange::{Carrier, Socket};
 pub(crate) use http2::Sessions;
 pub(crate) use link::{Counted, Cut, Link};
 pub(crate) use pool::Pool;
+pub(crate) use tls::Connector;

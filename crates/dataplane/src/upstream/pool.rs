@@ -10,6 +10,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use super::link::{Cut, Link};
+use super::tls::Secured;
 use crate::cluster::LiveEndpoint;
 use crate::timer;
 
@@ -38,11 +39,17 @@ struct Slot {
 }
 
 impl Pool {
-    /// An idle connection that is still good.
-    pub(crate) fn take(&self, endpoint: &LiveEndpoint) -> Option<Box<Link>> {
+    /// An idle connection that is still good, and was made as is `wanted` now: with the same TLS, or none.
+    pub(crate) fn take(&self, endpoint: &LiveEndpoint, wanted: Option<&Secured>) -> Option<Box<Link>> {
         let mut endpoints = self.0.endpoints.borrow_mut();
         let idle = &mut endpoints.get_mut(&endpoint.number)?.idle;
-        while let Some(mut link) = idle.pop() {
+        let fits = |link: &Link| match (link.secured.as_deref(), wanted) {
+            (None, None) => true,
+            (Some(made), Some(wanted)) => made.serves(wanted),
+            _ => false,
+        };
+        while let Some(at) = idle.iter().rposition(|link| fits(link)) {
+            let mut link = idle.remove(at);
             // A closed or talking connection is known by a poll; it needs no waker, nobody waits.
             if link.is_fresh() && link.connection.poll_idle(&mut Context::from_waker(Waker::noop())).is_pending() {
                 return Some(link);

@@ -51,10 +51,17 @@ impl Gateway {
 
     /// As [`start_with`](Self::start_with), without waiting.
     pub(crate) fn starting(args: &[&str], objects: &[String]) -> Self {
+        Self::starting_where(&[], args, objects)
+    }
+
+    /// As [`starting`](Self::starting), with variables of the environment.
+    pub(crate) fn starting_where(variables: &[(&str, &str)], args: &[&str], objects: &[String]) -> Self {
         let (manifests, ports) = (Manifests::new(), Mutex::default());
         manifests.write("objects.yaml", &with_ports(&ports, &objects.join("\n---\n")));
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let process = Process::of(env!("CARGO_BIN_EXE_penstock"))
+        let process = Process::of(env!("CARGO_BIN_EXE_penstock"));
+        let process = variables.iter().fold(process, |process, (name, value)| process.env(name, value));
+        let process = process
             .args(["run", "--bind-address", "127.0.0.1"])
             // As variables, so that the arguments of a test go before them.
             .env("PENSTOCK_WORKERS", "1")

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use penstock_model::rewrite::{Condition, HeaderChange, HeaderRewrite, RewriteRule, UrlRewrite};
 use penstock_model::{
     Action, BackendTarget, Cluster, Config, ErrorPage, Forward, HostRewrite, Limits, Listener, OutlierDetection,
-    PathOverride, Probe, Rank, Redirect, RedirectTarget, Route,
+    PathOverride, Probe, Rank, Redirect, RedirectTarget, Route, UpstreamTls,
 };
 use penstock_routing::{RouteRequest, RouteTable};
 use penstock_translate::Outcome;
@@ -254,7 +254,6 @@ fn cluster(cluster: &Cluster) -> Value {
         outlier,
         limits,
     } = cluster;
-    assert_eq!(tls, &None);
     let mut map = Mapping::new();
     map.insert("id".into(), format!("{} under {}", id.backend, id.settings).into());
     map.insert("labels".into(), format!("pool {pool}, settings {settings:?}").into());
@@ -265,6 +264,15 @@ fn cluster(cluster: &Cluster) -> Value {
     map.insert("endpoints".into(), list(endpoints));
     let how = format!("{protocol:?}, {balancing:?}, drains {:?} spread {:?}", draining.timeout, draining.spread);
     map.insert("how".into(), how.into());
+    if let Some(UpstreamTls { verify, authorities, server_name }) = tls {
+        let name = server_name.as_deref().unwrap_or("the Host sent");
+        let whom = match authorities {
+            _ if !verify => "anybody".to_owned(),
+            None => "the system's authorities".to_owned(),
+            Some(pem) => format!("{} authorities", String::from_utf8_lossy(pem).matches("BEGIN").count()),
+        };
+        map.insert("tls".into(), format!("to {name}, trusts {whom}").into());
+    }
     if let Some(key) = affinity {
         map.insert("sessions".into(), format!("key {key}").into());
     }

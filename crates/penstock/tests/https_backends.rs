@@ -1,0 +1,150 @@
+//! Backends that are spoken to over TLS: who is trusted, under which name, and that nothing is ever sent without it.
+
+mod support;
+
+use penstock_testkit::{Backend, Ca, DEADLINE, Request, WebSocket, until};
+use support::{Gateway, RawBackend, http_gateway, rule, service, service_at};
+
+const HOST: &str = "a.example";
+
+/// The gateway and its rule, with `protocol: HTTPS` and more of the settings.
+fn https(settings: &str) -> [String; 2] {
+    [
+        http_gateway(&format!("backendSettings: [{{name: tls, protocol: HTTPS, {settings}}}]")),
+        rule("all", "backend: {services: [{name: app, port: 80}], settings: tls}"),
+    ]
+}
+
+/// The same to this backend, with this authority as ConfigMap `ca`.
+fn objects(settings: &str, backend: &Backend, ca: &Ca) -> Vec<String> {
+    let mut objects = https(settings).to_vec();
+    objects.extend([service("app", &[backend]), ca.config_map_yaml("edge", "ca")]);
+    objects
+}
+
+const TRUSTED: &str = "tls: {caCertificateRefs: [{kind: ConfigMap, name: ca}], sniName: app.internal}";
+
+/// So many attempts are counted.
+async fn refused(gateway: &Gateway, attempts: f64) {
+    let answer = gateway.get(HOST, "/x").await;
+    assert_eq!((answer.status, answer.text().trim()), (502, "502 Bad Gateway: no TLS with the backend"));
+    gateway.wait_metric("penstock_backend_errors_total", &[("reason", "tls")], attempts).await;
+}
+
+#[tokio::test]
+async fn requests_and_websockets_pass_over_connections_that_are_kept() {
+    let ca = Ca::new("internal");
+    let backend = Backend::start_tls("app", &ca.server(&["app.internal"])).await;
+    let gateway = Gateway::start(&objects(TRUSTED, &backend, &ca)).await;
+    let answer = gateway.send(&Request::post(HOST, "/x?a=1", vec![b'x'; 1_000_000])).await;
+    assert_eq!((answer.status, answer.header("x-backend")), (200, Some("app")));
+    assert_eq!(answer.json()["body_length"], 1_000_000);
+    let long = gateway.get(HOST, "/long?do=size=3000000,chunked").await;
+    assert_eq!((long.status, long.body.len()), (200, 3_000_000));
+    assert_eq!(backend.accepted(), 1, "connections are used again");
+    let mut socket = WebSocket::open(gateway.addr(), HOST, "/ws").await.unwrap();
+    assert_eq!(socket.echo("hello").await.unwrap(), "hello");
+    let large = "x".repeat(500_000);
+    assert!(socket.echo(&large).await.unwrap() == large, "a large message comes back whole");
+    assert_eq!(backend.command_websockets("close 4000 enough"), 1);
+    assert_eq!(socket.ended(DEADLINE).await.unwrap(), 4000);
+}
+
+#[tokio::test]
+async fn who_cannot_be_trusted_gets_nothing() {
+    let (ca, other) = (Ca::new("internal"), Ca::new("other"));
+    for identity in [other.server(&["app.internal"]), ca.server(&["b.internal"]), ca.expired(&["app.internal"])] {
+        let backend = Backend::start_tls("app", &identity).await;
+        let gateway = Gateway::start(&objects(TRUSTED, &backend, &ca)).await;
+        refused(&gateway, 2.0).await;
+        assert_eq!(backend.requests().len(), 0);
+        // The same without a look at the certificate.
+        gateway.replace(&objects("tls: {verify: false}", &backend, &ca));
+        gateway.wait_status(HOST, "/x", 200).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_without_tls() {
+    let ca = Ca::new("internal");
+    let backend = Backend::start("app").await;
+    let gateway = Gateway::start(&objects("tls: {verify: false}", &backend, &ca)).await;
+    refused(&gateway, 2.0).await;
+    assert_eq!(backend.count("/x"), 0);
+    // Nor over a connection from a time when the settings asked for none.
+    let [tls, rule] = https("tls: {verify: false}");
+    let plain = http_gateway("backendSettings: [{name: tls}]");
+    gateway.replace(&[plain, rule.clone(), service("app", &[&backend])]);
+    gateway.wait_status(HOST, "/plain", 200).await;
+    gateway.replace(&[tls, rule, service("app", &[&backend])]);
+    gateway.wait_status(HOST, "/plain", 502).await;
+    let before = backend.requests().len();
+    assert_eq!(gateway.get(HOST, "/x").await.status, 502);
+    assert_eq!(backend.requests().len(), before);
+}
+
+#[tokio::test]
+async fn the_name_is_the_host_that_is_sent_unless_settings_say_another() {
+    let ca = Ca::new("internal");
+    let backend = Backend::start_tls("app", &ca.server(&["a.example", "127.0.0.1"])).await;
+    let trust = "tls: {caCertificateRefs: [{kind: ConfigMap, name: ca}]}";
+    let gateway = Gateway::start(&objects(trust, &backend, &ca)).await;
+    assert_eq!(gateway.who("a.example", "/x").await, "app");
+    // A connection for one name is none for another.
+    assert_eq!(gateway.who("b.example", "/x").await, "502");
+    assert_eq!(gateway.who("A.example:80", "/x").await, "app");
+    assert_eq!(gateway.who("127.0.0.1", "/x").await, "app");
+    gateway.replace(&objects(&format!("hostName: a.example, {trust}"), &backend, &ca));
+    gateway.wait_status("b.example", "/x", 200).await;
+    let answer = gateway.get("b.example", "/x").await;
+    assert_eq!(answer.echoed("host"), ["a.example"]);
+}
+
+#[tokio::test]
+async fn other_authorities_count_at_once() {
+    let (ca, other) = (Ca::new("internal"), Ca::new("other"));
+    let backend = Backend::start_tls("app", &ca.server(&["app.internal"])).await;
+    let gateway = Gateway::start(&objects(TRUSTED, &backend, &other)).await;
+    refused(&gateway, 2.0).await;
+    gateway.replace(&objects(TRUSTED, &backend, &ca));
+    gateway.wait_status(HOST, "/x", 200).await;
+    gateway.replace(&objects(TRUSTED, &backend, &other));
+    gateway.wait_status(HOST, "/x", 502).await;
+}
+
+#[tokio::test]
+async fn without_references_the_system_is_trusted() {
+    let ca = Ca::new("system");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.crt");
+    std::fs::write(&file, ca.pem()).unwrap();
+    let backend = Backend::start_tls("app", &ca.server(&[HOST])).await;
+    let variables = [("SSL_CERT_FILE", file.to_str().unwrap())];
+    let trusting = Gateway::starting_where(&variables, &[], &objects("", &backend, &ca));
+    trusting.wait_status(HOST, "/x", 200).await;
+    let gateway = Gateway::start(&objects("", &backend, &ca)).await;
+    refused(&gateway, 2.0).await;
+}
+
+#[tokio::test]
+async fn a_handshake_has_the_time_of_a_connection() {
+    let silent = RawBackend::start().await;
+    let mut objects = https("connectTimeout: 200ms, retry: {attempts: 0}, tls: {verify: false}").to_vec();
+    objects.push(service_at("app", &[silent.addr()]));
+    let gateway = Gateway::start(&objects).await;
+    let started = std::time::Instant::now();
+    refused(&gateway, 1.0).await;
+    assert!(started.elapsed() < DEADLINE / 2, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_meanwhile_is_not_an_error() {
+    let ca = Ca::new("internal");
+    let backend = Backend::start_tls("app", &ca.server(&["app.internal"])).await;
+    let gateway = Gateway::start(&objects(TRUSTED, &backend, &ca)).await;
+    assert_eq!(gateway.get(HOST, "/x").await.status, 200);
+    backend.cut_connections();
+    until("the connection is cut", DEADLINE, || async { backend.open() }, |open| *open == 0).await;
+    let answer = gateway.send(&Request::post(HOST, "/x", "hello")).await;
+    assert_eq!(answer.status, 200);
+}
