@@ -36,8 +36,8 @@ pub(crate) use accept::Counted;
 pub(crate) use clients::{Clients, OfClient};
 use ports::Port;
 
-/// Between connections becoming idle and their memory going back.
-const COLLECT: Duration = Duration::from_secs(1);
+/// Between connections becoming idle and their memory going back: longer than mimalloc waits with free pages, a second.
+const COLLECT: Duration = Duration::from_millis(1200);
 
 /// What the plane tells a worker.
 #[derive(Debug)]
@@ -109,7 +109,9 @@ pub(crate) struct Worker {
     pub(crate) limits: Limits,
     /// Endpoints whose requests fail are reported to the plane.
     pub(crate) failing: UnboundedSender<Failing>,
+    /// Memory will be given back soon; and whether something became idle since the last time.
     collecting: Cell<bool>,
+    idled: Cell<bool>,
     ports: RefCell<HashMap<u16, Rc<Port>, RandomState>>,
     /// Drains under way, by the number of the endpoint.
     departing: RefCell<HashMap<u64, tokio::task::JoinHandle<()>, RandomState>>,
@@ -140,6 +142,7 @@ impl Worker {
             limits,
             failing,
             collecting: Cell::new(false),
+            idled: Cell::new(false),
             ports: RefCell::default(),
             departing: RefCell::default(),
             leaving: RefCell::default(),
@@ -163,16 +166,20 @@ impl Worker {
         std::array::from_fn(|place| b"0123456789abcdef"[(number >> (124 - 4 * place)) as usize & 15])
     }
 
-    /// Connections have become idle: what they used goes back to the system soon.
+    /// Connections have become idle: what they used goes back to the system soon. The allocator gives back only what has
+    /// been free for a while, so the last look is that long after the last of them.
     pub(crate) fn collect_later(self: &Rc<Self>) {
+        self.idled.set(true);
         if self.collecting.replace(true) {
             return;
         }
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            timer::sleep(COLLECT).await;
+            while worker.idled.replace(false) {
+                timer::sleep(COLLECT).await;
+                (worker.limits.collect)();
+            }
             worker.collecting.set(false);
-            (worker.limits.collect)();
         });
     }
 
