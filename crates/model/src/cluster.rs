@@ -110,7 +110,7 @@ pub enum Protocol {
 }
 
 /// TLS to the backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamTls {
     /// Whether the certificate is verified.
     pub verify: bool,

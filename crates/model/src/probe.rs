@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cluster::UpstreamTls;
 use crate::ids::Name;
 
 /// A probe definition. Settings that use the same one share its results.
@@ -9,8 +10,8 @@ use crate::ids::Name;
 pub struct Probe {
     /// `namespace/gateway/probe`, or how it came about (`readinessProbe`, `default`).
     pub name: Name,
-    /// Over TLS (the certificate is not verified: a probe asks whether it lives).
-    pub https: bool,
+    /// Over TLS.
+    pub tls: Option<UpstreamTls>,
     /// Value of the Host header.
     pub host: Name,
     /// Path and query.

@@ -41,7 +41,8 @@ async fn requests_and_websockets_pass_over_connections_that_are_kept() {
     assert_eq!(answer.json()["body_length"], 1_000_000);
     let long = gateway.get(HOST, "/long?do=size=3000000,chunked").await;
     assert_eq!((long.status, long.body.len()), (200, 3_000_000));
-    assert_eq!(backend.accepted(), 1, "connections are used again");
+    let again = gateway.get(HOST, "/x").await;
+    assert_eq!(again.json()["connection"], answer.json()["connection"], "connections are used again");
     let mut socket = WebSocket::open(gateway.addr(), HOST, "/ws").await.unwrap();
     assert_eq!(socket.echo("hello").await.unwrap(), "hello");
     let large = "x".repeat(500_000);
@@ -57,7 +58,7 @@ async fn who_cannot_be_trusted_gets_nothing() {
         let backend = Backend::start_tls("app", &identity).await;
         let gateway = Gateway::start(&objects(TRUSTED, &backend, &ca)).await;
         refused(&gateway, 2.0).await;
-        assert_eq!(backend.requests().len(), 0);
+        assert_eq!(backend.count("/x"), 0);
         // The same without a look at the certificate.
         gateway.replace(&objects("tls: {verify: false}", &backend, &ca));
         gateway.wait_status(HOST, "/x", 200).await;
@@ -78,9 +79,8 @@ async fn nothing_is_sent_without_tls() {
     gateway.wait_status(HOST, "/plain", 200).await;
     gateway.replace(&[tls, rule, service("app", &[&backend])]);
     gateway.wait_status(HOST, "/plain", 502).await;
-    let before = backend.requests().len();
     assert_eq!(gateway.get(HOST, "/x").await.status, 502);
-    assert_eq!(backend.requests().len(), before);
+    assert_eq!(backend.count("/x"), 0);
 }
 
 #[tokio::test]
@@ -147,4 +147,36 @@ async fn a_connection_that_was_closed_meanwhile_is_not_an_error() {
     until("the connection is cut", DEADLINE, || async { backend.open() }, |open| *open == 0).await;
     let answer = gateway.send(&Request::post(HOST, "/x", "hello")).await;
     assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn probes_ask_over_tls_and_trust_whom_requests_trust() {
+    let (ca, other) = (Ca::new("internal"), Ca::new("other"));
+    let good = Backend::start_tls("good", &ca.server(&["app.internal"])).await;
+    let stranger = Backend::start_tls("stranger", &other.server(&["app.internal"])).await;
+    let probes = "probes: [{name: ready, host: ready.example, path: /healthz, interval: 1s, unhealthyThreshold: 1}]";
+    let gateway_with = |tls: &str| {
+        http_gateway(&format!("backendSettings: [{{name: tls, protocol: HTTPS, probe: ready, {tls}}}]\n{probes}"))
+    };
+    let more =
+        [https("")[1].clone(), service("app", &[&good, &stranger]), ca.config_map_yaml("edge", "ca")].join("\n---\n");
+    let gateway = Gateway::start(&[gateway_with(TRUSTED), more.clone()]).await;
+    let of = |status: &serde_json::Value, backend: &Backend| {
+        let address = backend.addr().to_string();
+        let all = status["backends"].as_array().cloned().unwrap_or_default();
+        let found = all.into_iter().find(|entry| entry["address"] == address.as_str()).unwrap_or_default();
+        ["health", "reason"].map(|field| found[field].as_str().unwrap_or_default().to_owned())
+    };
+    let status = gateway
+        .wait_for_status("one up, one down", |status| {
+            [of(status, &good)[0].as_str(), of(status, &stranger)[0].as_str()] == ["Up", "Down"]
+        })
+        .await;
+    let reason = &of(&status, &stranger)[1];
+    assert!(reason.starts_with("TlsFailed: ") && reason.contains("UnknownIssuer"), "{reason}");
+    assert_eq!((stranger.count("/healthz"), good.count("/healthz") > 0), (0, true));
+    gateway.replace(&[gateway_with("tls: {verify: false}"), more]);
+    gateway.wait_for_status("both up", |status| of(status, &stranger)[0] == "Up").await;
+    stranger.set_health(false);
+    gateway.wait_for_status("down again", |status| of(status, &stranger)[1].starts_with("StatusMismatch")).await;
 }

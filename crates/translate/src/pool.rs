@@ -10,7 +10,7 @@ use penstock_api::reasons::{ListenerReason, RuleReason};
 use penstock_api::rule::RuleBackend;
 use penstock_model::{
     BackendTarget, Cluster, ClusterId, Endpoint, EndpointSet, EndpointSource, Forward, Name, PathOverride, RewriteSet,
-    Unavailable, UpstreamTls, WeightedBackend,
+    Unavailable, WeightedBackend,
 };
 
 use crate::address::ADDRESS_NOT_ALLOWED;
@@ -180,7 +180,13 @@ impl Backends<'_> {
         // Without any authority nobody is known: no connection, rather than one to anybody.
         let blocked = pem.is_empty().then_some(ListenerReason::InvalidCertificateRef.as_str());
         let mut settings = Arc::unwrap_or_clone(settings);
-        settings.tls = settings.tls.map(|tls| UpstreamTls { authorities: Some(pem), ..tls });
+        let probe = match &mut settings.probe {
+            ProbeChoice::Named(probe) => probe.tls.as_mut().filter(|tls| tls.verify),
+            _ => None,
+        };
+        for tls in settings.tls.iter_mut().chain(probe) {
+            tls.authorities = Some(Arc::clone(&pem));
+        }
         (Arc::new(settings), blocked)
     }
 

@@ -5,13 +5,16 @@ use std::time::Duration;
 use penstock_api::gateway;
 use penstock_api::k8s::{Container, IntOrString, Pod};
 use penstock_api::reasons::RuleReason;
-use penstock_model::{HealthMatch, Name, Probe, StatusRange};
+use penstock_model::{HealthMatch, Name, Probe, StatusRange, UpstreamTls};
 
 use crate::finding::Finding;
 use crate::settings::duration;
 
 /// Host header of a probe for which nobody names one.
 const HOST: &str = "127.0.0.1";
+
+/// TLS of a probe that nobody says more about: it asks whether somebody lives, as the kubelet's does.
+pub(crate) const UNVERIFIED: UpstreamTls = UpstreamTls { verify: false, authorities: None, server_name: None };
 
 /// A probe by name, as the gateway declares it.
 pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Finding>) -> Probe {
@@ -40,7 +43,7 @@ pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Fi
     let statuses = statuses.collect();
     Probe {
         name: format!("{gateway}/{name}").into(),
-        https: false,
+        tls: None,
         host: host.as_str().into(),
         path: path.as_str().into(),
         port: *port,
@@ -59,10 +62,10 @@ fn status_range(codes: &str) -> Option<StatusRange> {
 }
 
 /// What is asked where nobody says anything: any complete HTTP answer below 500 is good.
-pub(crate) fn default(host: Option<&str>) -> Probe {
+pub(crate) fn default(host: Option<&str>, tls: bool) -> Probe {
     Probe {
         name: "default".into(),
-        https: false,
+        tls: tls.then_some(UNVERIFIED),
         host: host.unwrap_or(HOST).into(),
         path: "/".into(),
         port: None,
@@ -81,8 +84,6 @@ pub(crate) enum Readiness {
     Probe(Probe),
     /// The container that owns the port has no `httpGet`.
     None,
-    /// It has one with scheme HTTPS.
-    Https,
 }
 
 /// The readinessProbe of the container that owns a port of a Pod: the target port of the Service, or the port that the
@@ -96,9 +97,7 @@ pub(crate) fn readiness(pod: &Pod, target: &IntOrString) -> Readiness {
     };
     let Some(probe) = &container.readiness_probe else { return Readiness::None };
     let Some(get) = &probe.http_get else { return Readiness::None };
-    if get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("HTTPS")) {
-        return Readiness::Https;
-    }
+    let https = get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("HTTPS"));
     let number = |port: &IntOrString| match port {
         IntOrString::Int(number) => u16::try_from(*number).ok(),
         IntOrString::String(_) => container_port(container, port),
@@ -116,7 +115,7 @@ pub(crate) fn readiness(pod: &Pod, target: &IntOrString) -> Readiness {
     let threshold = probe.failure_threshold.and_then(|value| u32::try_from(value).ok()).unwrap_or(3);
     Readiness::Probe(Probe {
         name: "readinessProbe".into(),
-        https: false,
+        tls: https.then_some(UNVERIFIED),
         host: host.unwrap_or(HOST).into(),
         path,
         port: asked.filter(|_| asked != served),
@@ -184,6 +183,7 @@ spec:
         let pod = pod(
             "{metadata: {name: p}, spec: {containers: [{name: a, readinessProbe: {httpGet: {port: 1, scheme: HTTPS}}}]}}",
         );
-        assert_eq!(readiness(&pod, &IntOrString::Int(1)), Readiness::Https);
+        let Readiness::Probe(probe) = readiness(&pod, &IntOrString::Int(1)) else { panic!("no probe") };
+        assert_eq!(probe.tls, Some(UNVERIFIED));
     }
 }

@@ -182,10 +182,6 @@ pub(crate) fn cluster(
             dependencies.pods.insert(key);
             Some(match snapshot.pods.get(key).map(|pod| probe::readiness(pod, &target)) {
                 Some(Readiness::Probe(probe)) => probe,
-                Some(Readiness::Https) => {
-                    findings.push(unsupported::readiness_scheme(&format!("Service {key}")));
-                    default_probe(settings)
-                }
                 Some(Readiness::None) | None => default_probe(settings),
             })
         }
@@ -208,8 +204,8 @@ pub(crate) fn chosen_probe(settings: &Settings) -> Option<Probe> {
 /// The default asks for the host that the settings send, as Azure's does.
 fn default_probe(settings: &Settings) -> Probe {
     match &settings.host {
-        penstock_model::HostRewrite::Set(host) => probe::default(Some(host.as_str())),
-        _ => probe::default(None),
+        penstock_model::HostRewrite::Set(host) => probe::default(Some(host.as_str()), settings.tls.is_some()),
+        _ => probe::default(None, settings.tls.is_some()),
     }
 }
 

@@ -13,6 +13,7 @@ use penstock_model::{
 };
 
 use crate::finding::Finding;
+use crate::probe::UNVERIFIED;
 use crate::unsupported;
 
 /// Settings as parsed.
@@ -139,21 +140,6 @@ pub(crate) fn parse(
         (None, true) => HostRewrite::FromBackend,
         (None, false) => HostRewrite::Keep,
     };
-    let probe = match probe {
-        // A probe speaks HTTP/1.1.
-        None if *protocol != gateway::BackendProtocol::Http => ProbeChoice::Off,
-        None => ProbeChoice::Unnamed,
-        Some(name) => match probes.get(name) {
-            None => ProbeChoice::Missing(name.clone()),
-            Some((probe, own)) => match unsupported::probe(own.unwrap_or(*protocol), &at("probe")) {
-                None => ProbeChoice::Named(probe.clone()),
-                Some(finding) => {
-                    findings.push(finding);
-                    ProbeChoice::Off
-                }
-            },
-        },
-    };
     let tls = tls.clone();
     let https = *protocol == gateway::BackendProtocol::Https;
     if tls.is_some() && !https {
@@ -176,6 +162,26 @@ pub(crate) fn parse(
             (None, _) => None,
         },
     });
+    let probe = match probe {
+        // A probe speaks HTTP/1.1.
+        None if *protocol == gateway::BackendProtocol::H2c => ProbeChoice::Off,
+        None => ProbeChoice::Unnamed,
+        Some(name) => match probes.get(name) {
+            None => ProbeChoice::Missing(name.clone()),
+            Some((probe, own)) => match unsupported::probe(own.unwrap_or(*protocol), &at("probe")) {
+                None if own.unwrap_or(*protocol) == gateway::BackendProtocol::Https => {
+                    // What requests do not trust, a probe has no reason to.
+                    let tls = upstream_tls.clone().unwrap_or(UNVERIFIED);
+                    ProbeChoice::Named(Probe { tls: Some(tls), ..probe.clone() })
+                }
+                None => ProbeChoice::Named(probe.clone()),
+                Some(finding) => {
+                    findings.push(finding);
+                    ProbeChoice::Off
+                }
+            },
+        },
+    };
     Settings {
         id,
         label,

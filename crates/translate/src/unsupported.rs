@@ -18,15 +18,10 @@ fn unsupported(field: &str, what: &str, instead: &str) -> Finding {
 
 /// Whether a probe cannot be made; then endpoints count as healthy.
 pub(crate) fn probe(protocol: BackendProtocol, field: &str) -> Option<Finding> {
-    (protocol != BackendProtocol::Http).then(|| {
+    (protocol == BackendProtocol::H2c).then(|| {
         let what = format!(" {}", protocol_name(protocol));
         unsupported(field, &what, "its endpoints are not probed and count as healthy")
     })
-}
-
-/// Of a Pod's readinessProbe with scheme HTTPS.
-pub(crate) fn readiness_scheme(service: &str) -> Finding {
-    unsupported(&format!("readinessProbe of {service}"), " with scheme HTTPS", "GET / is asked instead")
 }
 
 /// Of an address or ExternalName that is a DNS name.

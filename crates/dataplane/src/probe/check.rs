@@ -2,15 +2,18 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 use http_body_util::Empty;
 use penstock_model::Probe;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::upstream::h1::{BodyLength, Connection, Error, RequestHead, ResponseEvent, SendError};
+use crate::upstream::{ConnectError, Connector};
 
 /// The part of a body in which the expected text must stand.
 const MAX_BODY: usize = 64 * 1024;
@@ -20,6 +23,8 @@ const MAX_BODY: usize = 64 * 1024;
 pub(crate) enum Unhealthy {
     #[error("ConnectFailed: {0}")]
     Connect(std::io::Error),
+    #[error("TlsFailed: {0}")]
+    Tls(ConnectError),
     #[error("Timeout: no complete answer in {0:?}")]
     Timeout(Duration),
     #[error("StatusMismatch: the answer was {0}")]
@@ -33,8 +38,27 @@ pub(crate) enum Unhealthy {
 }
 
 /// Asks an endpoint once.
-pub(crate) async fn check(probe: &Probe, address: SocketAddr) -> Result<(), Unhealthy> {
-    let stream = TcpStream::connect(address).await.map_err(Unhealthy::Connect)?;
+pub(crate) async fn check(
+    probe: &Probe,
+    connector: Option<&Arc<Connector>>,
+    address: SocketAddr,
+) -> Result<(), Unhealthy> {
+    let Some(connector) = connector else {
+        return ask(probe, TcpStream::connect(address).await.map_err(Unhealthy::Connect)?).await;
+    };
+    let connected = match Arc::clone(connector).to(probe.host.as_bytes(), address) {
+        // The probe's own timeout is about all of it.
+        Ok(secured) => secured.connect(address, None).await,
+        Err(error) => Err(error),
+    };
+    match connected {
+        Ok(stream) => ask(probe, stream).await,
+        Err(ConnectError::Failed(_, error)) => Err(Unhealthy::Connect(error)),
+        Err(error) => Err(Unhealthy::Tls(error)),
+    }
+}
+
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(probe: &Probe, stream: S) -> Result<(), Unhealthy> {
     let mut connection = Connection::new(stream);
     let head = RequestHead {
         method: &Method::GET,

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::{Health, LiveCluster};
 use crate::metrics::Metrics;
+use crate::upstream::Connector;
 
 /// First probes are spread over the interval, but over no more than this.
 const FIRST_SPREAD: Duration = Duration::from_secs(5);
@@ -133,11 +134,12 @@ async fn run(
     reports: UnboundedSender<Report>,
     metrics: Metrics,
 ) {
+    let connector = probe.tls.as_ref().map(|tls| Arc::new(Connector::new(tls)));
     let target = SocketAddr::new(address.ip(), probe.port.unwrap_or(address.port()));
     tokio::time::sleep(first_delay(&probe, address)).await;
     loop {
         let started = Instant::now();
-        let result = tokio::time::timeout(probe.timeout, check::check(&probe, target)).await;
+        let result = tokio::time::timeout(probe.timeout, check::check(&probe, connector.as_ref(), target)).await;
         let result = result.unwrap_or(Err(check::Unhealthy::Timeout(probe.timeout)));
         let labels = state.borrow().labels.clone();
         let label = if result.is_ok() { "success" } else { "failure" };

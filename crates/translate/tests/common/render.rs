@@ -264,14 +264,8 @@ fn cluster(cluster: &Cluster) -> Value {
     map.insert("endpoints".into(), list(endpoints));
     let how = format!("{protocol:?}, {balancing:?}, drains {:?} spread {:?}", draining.timeout, draining.spread);
     map.insert("how".into(), how.into());
-    if let Some(UpstreamTls { verify, authorities, server_name }) = tls {
-        let name = server_name.as_deref().unwrap_or("the Host sent");
-        let whom = match authorities {
-            _ if !verify => "anybody".to_owned(),
-            None => "the system's authorities".to_owned(),
-            Some(pem) => format!("{} authorities", String::from_utf8_lossy(pem).matches("BEGIN").count()),
-        };
-        map.insert("tls".into(), format!("to {name}, trusts {whom}").into());
+    if let Some(tls) = tls {
+        map.insert("tls".into(), trust(tls).into());
     }
     if let Some(key) = affinity {
         map.insert("sessions".into(), format!("key {key}").into());
@@ -289,14 +283,24 @@ fn cluster(cluster: &Cluster) -> Value {
     map.into()
 }
 
+fn trust(UpstreamTls { verify, authorities, server_name }: &UpstreamTls) -> String {
+    let name = server_name.as_deref().unwrap_or("the Host sent");
+    let whom = match authorities {
+        _ if !verify => "anybody".to_owned(),
+        None => "the system's authorities".to_owned(),
+        Some(pem) => format!("{} authorities", String::from_utf8_lossy(pem).matches("BEGIN").count()),
+    };
+    format!("to {name}, trusts {whom}")
+}
+
 fn probe(probe: &Probe) -> String {
-    let Probe { name, https, host, path, port, interval, timeout, unhealthy_threshold, accept, min_servers } = probe;
-    assert!(!https);
+    let Probe { name, tls, host, path, port, interval, timeout, unhealthy_threshold, accept, min_servers } = probe;
+    let tls = tls.as_ref().map(|tls| format!(" over TLS {}", trust(tls))).unwrap_or_default();
     let statuses: Vec<String> = accept.statuses.iter().map(|range| format!("{}-{}", range.first, range.last)).collect();
     let port = port.map(|port| format!(" port {port}")).unwrap_or_default();
     let body = accept.body.as_ref().map(|body| format!(" body {body:?}")).unwrap_or_default();
     format!(
-        "{name}: GET {host}{path}{port} every {interval:?} in {timeout:?}, down after {unhealthy_threshold}, good {}{body}, at least {min_servers}",
+        "{name}: GET {host}{path}{port}{tls} every {interval:?} in {timeout:?}, down after {unhealthy_threshold}, good {}{body}, at least {min_servers}",
         statuses.join(",")
     )
 }
