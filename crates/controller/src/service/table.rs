@@ -129,6 +129,7 @@ pub(crate) async fn watch(api: Api<DeserializeGuard<Service>>, class: String, ta
     let convert = |guard: DeserializeGuard<Service>| {
         crate::source::cluster::read(crate::store::Kind::Service, guard, &|o| Object::Service(Arc::new(slim(o))))
     };
+    let mut absence = crate::source::cluster::Absence::default();
     let follow = crate::source::cluster::follow(
         api,
         config,
@@ -136,6 +137,7 @@ pub(crate) async fn watch(api: Api<DeserializeGuard<Service>>, class: String, ta
         crate::source::cluster::Missing::Wait,
         convert,
         vec![sender],
+        &mut absence,
     );
     let mut follow = std::pin::pin!(follow);
     let mut changed = table.subscribe();

@@ -10,7 +10,7 @@ use penstock_api::k8s::ObjectMeta;
 use penstock_api::reasons::{ConditionType, GatewayReason, RuleReason};
 use penstock_model::Problem;
 use serde::de::DeserializeOwned;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Sender, id_of};
 use crate::store::{Change, Id, Kind, Object, Scope};
@@ -33,8 +33,31 @@ pub(crate) enum Missing {
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// Between two looks for an API that is optional.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// An API server that has just started says 403 and 404 before it knows its roles and definitions. What was there counts as
+/// gone only after so long.
+const GONE_AFTER: Duration = Duration::from_secs(15);
 
-/// Watches with kube's watcher.
+/// Since when an API that was there answers as if it were missing.
+#[derive(Debug, Default)]
+pub(crate) struct Absence {
+    was_there: bool,
+    since: Option<Instant>,
+}
+
+impl Absence {
+    /// It was read.
+    pub(crate) fn there(&mut self) {
+        *self = Self { was_there: true, since: None };
+    }
+
+    /// It is missing again: whether to believe it.
+    pub(crate) fn believe(&mut self) -> bool {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        !self.was_there || since.elapsed() >= GONE_AFTER
+    }
+}
+
+/// Watches with kube's watcher. `absence` is that of the API, whichever watch of it this is.
 pub(crate) async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -42,10 +65,11 @@ pub(crate) async fn follow<K>(
     missing: Missing,
     convert: impl Fn(K) -> Followed,
     to: Vec<Sender>,
+    absence: &mut Absence,
 ) where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    follow_stream(watcher::watcher(api, config), scope, missing, convert, to).await;
+    follow_stream(watcher::watcher(api, config), scope, missing, convert, to, absence).await;
 }
 
 /// Follows a stream of watch events until nobody listens any more.
@@ -55,6 +79,7 @@ pub(crate) async fn follow_stream<K>(
     missing: Missing,
     convert: impl Fn(K) -> Followed,
     to: Vec<Sender>,
+    absence: &mut Absence,
 ) {
     let mut stream = std::pin::pin!(stream);
     let mut list = (Vec::new(), Vec::new());
@@ -77,7 +102,7 @@ pub(crate) async fn follow_stream<K>(
                 if absent && missing == Missing::End {
                     return;
                 }
-                if absent && missing == Missing::Empty {
+                if absent && missing == Missing::Empty && absence.believe() {
                     send(&to, &[Change::Absent(scope.clone())]);
                     sleep(LOOK_AGAIN).await;
                 } else {
@@ -114,6 +139,7 @@ pub(crate) async fn follow_stream<K>(
             tracing::info!(kind = scope.kind.as_str(), namespace = scope.namespace.as_deref(), "watching again");
         }
         failures = 0;
+        absence.there();
         if !send(&to, &batch) {
             return;
         }
@@ -193,6 +219,42 @@ mod tests {
         assert!(delay(0) <= PAUSE.0);
         assert!(delay(3) > delay(0));
         assert!(delay(1000) <= PAUSE.1);
+    }
+
+    fn event(event: Event<penstock_api::k8s::ConfigMap>) -> watcher::Result<Event<penstock_api::k8s::ConfigMap>> {
+        Ok(event)
+    }
+
+    fn forbidden() -> watcher::Result<Event<penstock_api::k8s::ConfigMap>> {
+        let status = kube::core::Status::failure("not yet", "Forbidden").with_code(403).boxed();
+        Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))
+    }
+
+    /// What a watch tells the store about a list: absent, or there.
+    async fn told(events: Vec<watcher::Result<Event<penstock_api::k8s::ConfigMap>>>) -> Vec<&'static str> {
+        let (sender, mut batches) = tokio::sync::mpsc::unbounded_channel();
+        let scope = Scope { kind: Kind::ConfigMap, namespace: None };
+        let convert = |o| Ok(Object::ConfigMap(std::sync::Arc::new(o)));
+        let stream = futures_util::stream::iter(events);
+        follow_stream(stream, scope, Missing::Empty, convert, vec![sender], &mut Absence::default()).await;
+        let mut told = Vec::new();
+        while let Some(batch) = batches.recv().await {
+            told.extend(
+                batch.iter().map(|change| if matches!(change, Change::Absent(_)) { "absent" } else { "there" }),
+            );
+        }
+        told
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_there_is_gone_only_when_it_stays_away() {
+        let list = || [event(Event::Init), event(Event::InitDone)];
+        let away = |times: usize| (0..times).map(|_| forbidden()).collect::<Vec<_>>();
+        assert_eq!(told(away(1)).await, ["absent"], "at the start nothing waits for it");
+        let restart = list().into_iter().chain(away(3)).chain(list()).collect();
+        assert_eq!(told(restart).await, ["there", "there"]);
+        let gone = list().into_iter().chain(away(20)).collect();
+        assert_eq!(told(gone).await[..2], ["there", "absent"]);
     }
 
     #[test]

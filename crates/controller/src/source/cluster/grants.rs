@@ -9,7 +9,7 @@ use kube::runtime::watcher;
 use penstock_api::k8s::ReferenceGrant;
 use tokio::time::sleep;
 
-use super::follow::{Missing, delay, follow, slim};
+use super::follow::{Absence, Missing, delay, follow, slim};
 use super::{Sender, id_of};
 use crate::store::{Change, Kind, Object, Scope};
 
@@ -20,6 +20,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 pub(super) async fn watch(client: kube::Client, scope: Scope, changes: Sender) {
     let mut said = false;
     let mut failures = 0;
+    let mut absence = Absence::default();
     while !changes.is_closed() {
         match version(&client).await {
             Ok(Some(version)) => {
@@ -30,7 +31,7 @@ pub(super) async fn watch(client: kube::Client, scope: Scope, changes: Sender) {
                     None => Api::all_with(client.clone(), &resource),
                 };
                 let config = watcher::Config::default();
-                follow(api, config, scope.clone(), Missing::End, convert, vec![changes.clone()]).await;
+                follow(api, config, scope.clone(), Missing::End, convert, vec![changes.clone()], &mut absence).await;
             }
             Ok(None) if !said => {
                 said = true;
@@ -43,6 +44,11 @@ pub(super) async fn watch(client: kube::Client, scope: Scope, changes: Sender) {
                 failures += 1;
                 continue;
             }
+        }
+        if !absence.believe() {
+            sleep(delay(failures)).await;
+            failures += 1;
+            continue;
         }
         failures = 0;
         drop(changes.send(vec![Change::Absent(scope.clone())]));

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::store::{Change, Id, Kind, Object, Scope};
-pub(crate) use follow::{Followed, delay, follow, slim};
+pub(crate) use follow::{Absence, Followed, delay, follow, slim};
 pub(crate) use follow::{Missing, read};
 pub(crate) use live::{Live, LiveStatuses};
 use references::References;
@@ -142,7 +142,7 @@ async fn watch_kind<K>(
 {
     let kind = scope.kind;
     let convert = move |guard: DeserializeGuard<K>| read(kind, guard, &convert);
-    follow(api, watcher::Config::default(), scope, Missing::Wait, convert, to).await;
+    follow(api, watcher::Config::default(), scope, Missing::Wait, convert, to, &mut Absence::default()).await;
 }
 
 /// Watches what changes and when, not the contents.
@@ -164,7 +164,7 @@ where
             _ => Object::ConfigMap(Arc::new(ConfigMap { metadata, ..ConfigMap::default() })),
         })
     };
-    follow::follow_stream(stream, scope, Missing::Empty, convert, vec![to]).await;
+    follow::follow_stream(stream, scope, Missing::Empty, convert, vec![to], &mut Absence::default()).await;
 }
 
 async fn watch_namespaces(client: kube::Client, changes: Sender) {
@@ -173,7 +173,7 @@ async fn watch_namespaces(client: kube::Client, changes: Sender) {
     let convert = |o: PartialObjectMeta<Namespace>| {
         Ok(Object::Namespace(Arc::new(slim(Namespace { metadata: o.metadata, ..Namespace::default() }))))
     };
-    follow::follow_stream(stream, scope, Missing::Empty, convert, vec![changes]).await;
+    follow::follow_stream(stream, scope, Missing::Empty, convert, vec![changes], &mut Absence::default()).await;
 }
 
 /// The identity of an object of a kind.
