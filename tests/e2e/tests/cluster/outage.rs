@@ -1,8 +1,9 @@
 //! Without an API server the traffic goes on; when it is back, changes arrive, and no Pod was restarted.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use penstock_e2e::cluster::{Cluster, PATIENCE, RULES, SERVICES, number, restarts, script};
+use penstock_e2e::cluster::{Cluster, GATEWAYS, PATIENCE, RULES, SERVICES, number, restarts, script};
 use penstock_e2e::load::{Departures, Load, Plan};
 use penstock_testkit::{client, eventually};
 use serde_json::json;
@@ -68,6 +69,13 @@ async fn traffic_survives_the_api_server() {
     report.assert_clean();
     assert!(during.answered >= 90 * outage.as_secs(), "the load was not made:\n{during}");
     assert_eq!(restarts(&cluster.own_pods().await), before, "Pods were restarted");
-    // The other parts of the cluster take longer to come back (kube-proxy up to a minute); the next test needs them all.
-    cluster.gateway("recovered").await;
+    // The other parts of the cluster take longer to come back, and the next test needs them all: kube-proxy for a new
+    // Service, and the controller of EndpointSlices for a new port of one that it has seen before.
+    let recovered = cluster.gateway("recovered").await;
+    let both = json!({"spec": {"listeners": [
+        {"name": "http", "port": 80, "protocol": "HTTP"}, {"name": "more", "port": 8080, "protocol": "HTTP"},
+    ]}});
+    cluster.objects.patch(GATEWAYS, &cluster.namespace, "recovered", &both).await.expect("the API server is back");
+    let more = SocketAddr::new(recovered.ip(), 8080);
+    eventually("a port that was added", PATIENCE, || client::get(more, "recovered.example.com", "/")).await;
 }

@@ -124,7 +124,8 @@ async fn a_tls_listener_takes_its_certificate_from_a_secret() {
     cluster.apply(&ca.server(&["secure.example.com"]).secret_yaml(&cluster.namespace, "secure-tls")).await;
     until("the Secret to be taken", PROMPT, || listener("https", "ResolvedRefs"), |c| status(c, "True")).await;
     let (tls, https) = (TlsClient::new(&ca), SocketAddr::new(addr.ip(), 443));
-    eventually("an answer over TLS", PROMPT, || async {
+    // For a new port EndpointSlices are written and read by other parts of the cluster, too.
+    eventually("an answer over TLS", PATIENCE, || async {
         let answer = client::send_tls(https, &tls, &Request::get("secure.example.com", "/")).await;
         answer.map_err(|error| format!("{error:#}")).map(|answer| assert_eq!(answer.status, 200))
     })
