@@ -120,6 +120,22 @@ async fn every_series_has_the_labels_that_are_documented() {
 }
 
 #[tokio::test]
+async fn durations_tell_fractions_of_a_millisecond_apart() {
+    let backend = Backend::start("one").await;
+    let gateway = Gateway::to(&backend).await;
+    gateway.get(HOST, "/x").await;
+    for name in ["request", "backend", "probe"] {
+        let name = format!("penstock_{name}_duration_seconds_bucket");
+        let ends = || async {
+            let metrics = gateway.metrics().await;
+            let ends = metrics.matching(&name, &[]).filter_map(|series| series.labels["le"].parse().ok());
+            ends.filter(|end| *end < 0.001).collect::<Vec<f64>>()
+        };
+        until(&name, DEADLINE, ends, |ends| ends == &[0.00025, 0.0005]).await;
+    }
+}
+
+#[tokio::test]
 async fn no_label_is_of_a_clients_choosing() {
     let backend = Backend::start("one").await;
     let gateway = Gateway::start(&[

@@ -9,8 +9,9 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, 
 pub(crate) use local::{LocalMetrics, RouteMetrics, Scope};
 pub(crate) use orphans::{Orphans, Series, orphans, remove};
 
-/// Buckets of durations, in seconds.
-const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Buckets of durations, in seconds: from what a backend on the same node takes to what hardly anybody waits for.
+const SECONDS: [f64; 17] =
+    [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 /// Buckets of how long WebSockets live, in seconds.
 const LONG_SECONDS: [f64; 9] = [1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0];
 
@@ -101,7 +102,7 @@ impl Metrics {
             )?,
             websocket_bytes: counter(
                 "websocket_bytes_total",
-                "Bytes relayed after the handshake.",
+                "Bytes relayed after the handshake, added when a WebSocket ends.",
                 &["gateway", "listener", "rule", "direction"],
             )?,
             websocket_duration: histogram(
