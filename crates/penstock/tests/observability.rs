@@ -3,8 +3,11 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
-use penstock_testkit::{Backend, Ca, DEADLINE, Process, Request, TlsClient, WebSocket, client, eventually, until};
+use penstock_testkit::{
+    Backend, Ca, DEADLINE, Manifests, Metrics, Process, Request, TlsClient, WebSocket, client, eventually, until,
+};
 use serde_json::{Map, Value};
 use support::{Gateway, gateway, http_gateway, rule, rule_to, service, service_at};
 
@@ -105,7 +108,6 @@ async fn every_series_has_the_labels_that_are_documented() {
         ("penstock_probes_total", "pool result settings"),
         ("penstock_config_generation", ""),
         ("penstock_config_apply_seconds_count", "stage"),
-        ("penstock_leader", ""),
         ("penstock_build_info", "revision version"),
         ("process_resident_memory_bytes", ""),
         ("process_open_fds", ""),
@@ -114,6 +116,7 @@ async fn every_series_has_the_labels_that_are_documented() {
         let expected: Vec<String> = expected.split_whitespace().map(str::to_owned).collect();
         assert_eq!(labels(&gateway, name).await, BTreeSet::from([expected]), "{name}");
     }
+    assert_eq!(labels(&gateway, "penstock_leader").await, BTreeSet::new(), "nobody is elected outside of a cluster");
     let metrics = gateway.metrics().await;
     let bytes = |direction| metrics.sum("penstock_websocket_bytes_total", &[("direction", direction)]);
     assert!(bytes("from_client") > 10.0 && bytes("from_backend") > 6.0, "{metrics:?}");
@@ -133,6 +136,29 @@ async fn durations_tell_fractions_of_a_millisecond_apart() {
         };
         until(&name, DEADLINE, ends, |ends| ends == &[0.00025, 0.0005]).await;
     }
+}
+
+#[tokio::test]
+async fn before_the_first_configuration_there_is_what_it_will_increase() {
+    let folder = Manifests::new();
+    // Nobody listens there: in a cluster, and never a configuration.
+    let config = format!(
+        "clusters: [{{name: it, cluster: {{server: 'http://127.0.0.1:{}'}}}}]\nusers: [{{name: it, user: {{}}}}]\n\
+         contexts: [{{name: it, context: {{cluster: it, user: it}}}}]\ncurrent-context: it\n",
+        penstock_testkit::free_port()
+    );
+    folder.write("config", &config);
+    let admin = SocketAddr::from(([127, 0, 0, 1], penstock_testkit::free_port()));
+    let _process = Process::of(env!("CARGO_BIN_EXE_penstock"))
+        .args(["run", "--gateway-service", "shared", "--admin-address", &admin.to_string(), "--kubeconfig"])
+        .arg(folder.path().join("config"))
+        .start();
+    let now =
+        || async { Metrics::fetch(admin).await.ok().filter(|now| now.value("penstock_leader", &[]) == Some(0.0)) };
+    let now = eventually("a replica that does not lead", DEADLINE, now).await;
+    assert_eq!(now.value("penstock_config_generation", &[]), Some(0.0));
+    let count = |stage| now.value("penstock_config_apply_seconds_count", &[("stage", stage)]);
+    assert_eq!(["compile", "apply"].map(count), [Some(0.0); 2]);
 }
 
 #[tokio::test]

@@ -68,6 +68,12 @@ impl Metrics {
         };
         let rule = ["gateway", "listener", "rule"];
         let duration: &[&str] = if per_rule { &rule } else { &rule[..2] };
+        let config_apply =
+            histogram("config_apply_seconds", "Time to bring a configuration into the traffic.", &["stage"], &SECONDS)?;
+        // There before the first configuration, so that its arrival is an increase from 0.
+        for stage in ["compile", "apply"] {
+            config_apply.with_label_values(&[stage]);
+        }
         Ok(Self {
             requests: counter(
                 "requests_total",
@@ -140,12 +146,7 @@ impl Metrics {
                 &SECONDS,
             )?,
             probes: counter("probes_total", "Probes made.", &["pool", "settings", "result"])?,
-            config_apply: histogram(
-                "config_apply_seconds",
-                "Time to bring a configuration into the traffic.",
-                &["stage"],
-                &SECONDS,
-            )?,
+            config_apply,
             certificate_expiry: gauge(
                 "certificate_expiry_timestamp_seconds",
                 "When a certificate of a listener ends, in seconds since 1970.",

@@ -15,13 +15,16 @@ struct Gauges {
 }
 
 impl Gauges {
-    fn register(registry: &Registry) -> prometheus::Result<Self> {
+    fn register(registry: &Registry, election: bool) -> prometheus::Result<Self> {
         let generation = IntGauge::new("penstock_config_generation", "Configurations published since the start.")?;
         let leader = IntGauge::new("penstock_leader", "1 while this replica writes statuses.")?;
         let problems = Opts::new("penstock_config_problems", "Refused inputs now, by kind of the object and reason.");
         let problems = IntGaugeVec::new(problems, &["kind", "reason"])?;
         registry.register(Box::new(generation.clone()))?;
-        registry.register(Box::new(leader.clone()))?;
+        // Where nobody is elected, a 0 would look like a cluster without a leader.
+        if election {
+            registry.register(Box::new(leader.clone()))?;
+        }
         registry.register(Box::new(problems.clone()))?;
         Ok(Self { generation, leader, problems })
     }
@@ -40,9 +43,9 @@ impl Gauges {
     }
 }
 
-/// Follows the controller until it is gone.
-pub(super) async fn report(registry: Registry, mut state: watch::Receiver<Arc<State>>) {
-    let gauges = match Gauges::register(&registry) {
+/// Follows the controller until it is gone. `election`: whether replicas elect one that writes statuses.
+pub(super) async fn report(registry: Registry, mut state: watch::Receiver<Arc<State>>, election: bool) {
+    let gauges = match Gauges::register(&registry, election) {
         Ok(gauges) => gauges,
         Err(error) => return tracing::error!(%error, "the controller has no metrics"),
     };
