@@ -15,8 +15,8 @@ dry_run() { # WHAT HELM-FLAGS...: every object, and no warning about a Pod
   local out; out=$(install "${@:2}" | kubectl apply --dry-run=server --warnings-as-errors -f - 2>&1) || { echo "$1 is refused: $out" >&2; failed=1; }
 }
 dry_run "the default"
-# ServiceMonitor is not a kind of a plain API server.
-dry_run everything -f tests/charts/everything.values.yaml --set metrics.serviceMonitor.enabled=false
+# ServiceMonitor and PrometheusRule are no kinds of a plain API server.
+dry_run everything -f tests/charts/everything.values.yaml --set metrics.serviceMonitor.enabled=false,metrics.prometheusRule.enabled=false
 helm template crds charts/penstock-crds | kubectl apply --server-side --dry-run=server -f - >/dev/null || failed=1
 
 may() { # yes|no VERB RESOURCE[/SUBRESOURCE][.GROUP] NAMESPACE [NAME]: by a review, because `auth can-i` does not know kinds not installed

@@ -166,6 +166,16 @@ class Everything(unittest.TestCase):
         service = of(self.objects, "Service")
         self.assertLessEqual(monitor["spec"]["selector"]["matchLabels"].items(), service["metadata"]["labels"].items())
         self.assertEqual(monitor["spec"]["endpoints"][0]["port"], service["spec"]["ports"][0]["name"])
+        # The label `endpoint` of the metrics must not lose against the operator's.
+        self.assertTrue(monitor["spec"]["endpoints"][0]["honorLabels"])
+
+    def test_the_alerts_are_those_of_the_rule_file_without_the_disabled_one(self):
+        rule = of(self.objects, "PrometheusRule")
+        self.assertEqual(rule["metadata"]["labels"]["release"], "prometheus")
+        groups = yaml.safe_load((CHARTS.parent / "deploy/alerts/penstock.rules.yaml").read_text())["groups"]
+        for group in groups:
+            group["rules"] = [one for one in group["rules"] if one["alert"] != "PenstockWebSocketsIdle"]
+        self.assertEqual(rule["spec"]["groups"], groups)
 
     def test_the_network_policy_lets_the_listeners_local_ports_in(self):
         policy = of(self.objects, "NetworkPolicy")["spec"]
@@ -219,6 +229,7 @@ class Refused(unittest.TestCase):
             ("replicas=3", "additional properties 'replicas' not allowed"),
             ("image.name=x", "additional properties 'name' not allowed"),
             ("trustedProxies={10.0.0.1}", "trustedProxies"),
+            ("metrics.prometheusRule.enabled=true,metrics.prometheusRule.disabled={PenstockIdle}", "there is no alert PenstockIdle"),
         ]:
             refused = helm("penstock", "--set", settings)
             self.assertNotEqual(refused.returncode, 0, settings)
