@@ -96,6 +96,12 @@ h2spec: ## Test HTTP/2 with h2spec against the built binary; needs Go
 	@$(CARGO) build --locked -p penstock
 	tests/h2spec/run.sh
 
+.PHONY: observability
+observability: ## Test metrics, alerts and dashboard with a real Prometheus against the built binary
+	@$(SETUP) rust cc openssl yaml prometheus
+	@$(CARGO) build --locked -p penstock
+	tests/observability/run.sh
+
 .PHONY: image
 image: ## Build the image localhost/penstock:dev with this machine's cargo and podman
 	@$(SETUP) rust cc podman

@@ -6,6 +6,7 @@
 #   openssl    for the certificates of the test cluster
 #   yaml       python3 with PyYAML, for the tests of the charts
 #   podman     for images
+#   prometheus prometheus and promtool; Debian's package is unpacked into a cache when they are missing, no root
 #   node       what a node of the test cluster needs; root
 #   fuzz       a nightly compiler and cargo-fuzz
 #
@@ -50,10 +51,32 @@ fuzz() {
   cargo fuzz --version >/dev/null 2>&1 || die "cargo-fuzz is missing. Install it with: cargo install --locked cargo-fuzz"
 }
 
+# Unpacked, not installed: the package would start a server on port 9090.
+prometheus() {
+  local cache=${XDG_CACHE_HOME:-$HOME/.cache}/penstock-prometheus folder
+  # Not `command -v`, which finds this function.
+  [[ -z $(PATH=$PATH:$cache/usr/bin; type -P prometheus) || -z $(PATH=$PATH:$cache/usr/bin; type -P promtool) ]] || return 0
+  command -v apt-get >/dev/null || die "prometheus and promtool are missing. Put them into the PATH: https://prometheus.io/download"
+  say "unpacking Debian's prometheus into $cache"
+  folder=$(mktemp -d)
+  chmod 755 "$folder"
+  (
+    cd "$folder"
+    apt-get download -qq prometheus 2>/dev/null || {
+      [[ $(id -u) == 0 ]] || die "the package prometheus cannot be downloaded. Try again after: sudo apt-get update"
+      apt-get update -qq
+      apt-get download -qq prometheus
+    }
+    mkdir -p "$cache"
+    dpkg -x prometheus_*.deb "$cache"
+  )
+  rm -rf "$folder"
+}
+
 for need in "$@"; do
   case $need in
     # Packages first, all in one go.
-    rust | fuzz) ;;
+    rust | fuzz | prometheus) ;;
     cc) command -v cc >/dev/null || packages+=(gcc libc6-dev) ;;
     openssl) lacks openssl openssl ;;
     yaml) python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml) ;;
@@ -68,5 +91,5 @@ for need in "$@"; do
 done
 install_packages
 for need in "$@"; do
-  case $need in rust | fuzz) "$need" ;; esac
+  case $need in rust | fuzz | prometheus) "$need" ;; esac
 done
