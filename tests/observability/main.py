@@ -1,7 +1,9 @@
 """Faults that must fire exactly their alert, and every query, against the built binary and a real Prometheus. See run.sh."""
 
 import pathlib
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -163,6 +165,8 @@ class Idle:
 
 
 def main():
+    # Whoever ends this ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("observability: ended by SIGTERM"))
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         test = Test(pathlib.Path(folder))
