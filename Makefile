@@ -124,9 +124,10 @@ attack: ## Print what hostile clients cost in memory
 	$(CARGO) test --locked --release -p penstock --test hostile -- --nocapture memory
 
 .PHONY: autobahn
-autobahn: ## Compare WebSockets through the gateway with the backend's own, in cases by the groups of the Autobahn suite
-	@$(SETUP) rust cc
-	$(CARGO) test --locked -p penstock --test websocket_verdicts
+autobahn: ## Test WebSockets with the Autobahn suite, through the gateway and directly; QUICK=yes without big compressed messages
+	@$(SETUP) rust cc openssl venv
+	@$(CARGO) build --locked -p penstock
+	tests/autobahn/run.sh $(if $(QUICK),--quick)
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for SECONDS_EACH seconds (60)

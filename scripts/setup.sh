@@ -4,6 +4,7 @@
 #   rust       cargo, rustfmt and clippy; installed with rustup into the home folder when cargo is missing
 #   cc         a C compiler, for mimalloc and aws-lc
 #   openssl    for the certificates of the test cluster
+#   venv       python3 with venv, for the Autobahn test suite
 #   yaml       python3 with PyYAML, for the tests of the charts
 #   podman     for images
 #   prometheus prometheus and promtool; Debian's package is unpacked into a cache when they are missing, no root
@@ -80,6 +81,7 @@ for need in "$@"; do
     cc) command -v cc >/dev/null || packages+=(gcc libc6-dev) ;;
     openssl) lacks openssl openssl ;;
     yaml) python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml) ;;
+    venv) python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv) ;;
     podman) lacks podman podman ;;
     node)
       PATH=$PATH:/usr/sbin:/sbin
