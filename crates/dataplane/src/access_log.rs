@@ -3,6 +3,8 @@
 //! Workers write lines into a buffer of their own and hand it to one thread that does the blocking write. When nobody
 //! reads stdout, lines are dropped and counted rather than requests delayed.
 
+mod recent;
+
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::rc::Rc;
@@ -13,6 +15,7 @@ use prometheus::IntCounter;
 use serde::Serialize;
 
 use crate::timer;
+use recent::Recent;
 
 /// Buffers on their way to stdout.
 const QUEUE: usize = 256;
@@ -110,6 +113,7 @@ struct Line<'a> {
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     sender: SyncSender<Message>,
+    recent: Recent,
 }
 
 /// What the thread that writes is told.
@@ -137,17 +141,27 @@ impl AccessLog {
     /// Starts the thread that writes to stdout; it ends with the last worker.
     pub fn to_stdout() -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
+        let recent = Recent::default();
+        let kept = recent.clone();
         std::thread::Builder::new().name("access-log".into()).spawn(move || {
             let mut stdout = std::io::stdout().lock();
             for message in receiver {
                 match message {
                     // A closed stdout must not end the proxy.
-                    Message::Lines(lines) => drop(stdout.write_all(&lines).and_then(|()| stdout.flush())),
+                    Message::Lines(lines) => {
+                        drop(stdout.write_all(&lines).and_then(|()| stdout.flush()));
+                        kept.keep(lines);
+                    }
                     Message::Written(told) => drop(told.try_send(())),
                 }
             }
         })?;
-        Ok(Self { sender })
+        Ok(Self { sender, recent })
+    }
+
+    /// The line of a request that ended a short time ago: the newest 4 MiB of lines are kept.
+    pub fn recent(&self, request_id: &str) -> Option<String> {
+        self.recent.find(request_id)
     }
 
     /// Waits until what was handed over is written; not for long, when nobody reads.

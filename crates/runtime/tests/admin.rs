@@ -16,7 +16,8 @@ fn sources() -> Sources {
     register_process_metrics(&registry).expect("a new registry takes it");
     let asked = AtomicU64::new(0);
     let status = Arc::new(move || json!({"generation": asked.fetch_add(1, Ordering::Relaxed)}));
-    Sources { registry, readiness: Readiness::starting("the first configuration"), status }
+    let request = Arc::new(|id: &str| (id == "known").then(|| "{\"request_id\":\"known\"}".to_owned()));
+    Sources { registry, readiness: Readiness::starting("the first configuration"), status, request }
 }
 
 fn start(sources: Sources) -> AdminServer {
@@ -124,4 +125,15 @@ async fn says_which_address_it_cannot_have() {
     assert!(error.to_string().contains(&addr.to_string()), "{error}");
     drop(server);
     drop(AdminServer::bind(addr, sources()).expect("the address is free again"));
+}
+
+#[tokio::test]
+async fn a_recent_request_is_shown_by_its_id() {
+    let server = start(sources());
+    let known = get(server.local_addr(), "admin", "/requests/known").await.unwrap();
+    assert_eq!((known.status, known.text().as_str()), (200, "{\"request_id\":\"known\"}\n"));
+    assert_eq!(known.header("content-type"), Some("application/json"));
+    let other = get(server.local_addr(), "admin", "/requests/other").await.unwrap();
+    assert_eq!(other.status, 404);
+    assert!(other.text().contains("\"other\""), "{}", other.text());
 }

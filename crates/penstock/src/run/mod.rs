@@ -42,10 +42,15 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let readiness = Readiness::starting("the first complete configuration");
     let status = status::Status::default();
     let source = status.clone();
-    let admin = AdminServer::bind(
-        args.admin(),
-        Sources { registry: registry.clone(), readiness: readiness.clone(), status: Arc::new(move || source.json()) },
-    )?;
+    let log = args.logs_access().then(AccessLog::to_stdout).transpose().context("cannot start the access log")?;
+    let recent = log.clone();
+    let sources = Sources {
+        registry: registry.clone(),
+        readiness: readiness.clone(),
+        status: Arc::new(move || source.json()),
+        request: Arc::new(move |id| recent.as_ref()?.recent(id)),
+    };
+    let admin = AdminServer::bind(args.admin(), sources)?;
 
     let (observed_sender, observed_late) = watch::channel(Arc::default());
     let mut source = source::start(&args, observed_late).await?;
@@ -59,7 +64,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         request_head_timeout: args.request_head_timeout,
         drain_timeout: args.drain_timeout,
         drain_spread: args.spread(),
-        access_log: args.logs_access().then(AccessLog::to_stdout).transpose().context("cannot start the access log")?,
+        access_log: log,
         metrics_per_rule: args.metrics_per_rule,
         metrics_retention: args.metrics_retention,
         collect: allocator::collect,

@@ -40,6 +40,8 @@ pub struct Sources {
     pub readiness: Readiness,
     /// What `/status` shows; called for each request, on the admin server's thread.
     pub status: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// What `/requests/ID` shows: the line of the access log, or `None` when it is not known.
+    pub request: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
 }
 
 impl std::fmt::Debug for Sources {

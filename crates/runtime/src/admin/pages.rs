@@ -18,25 +18,31 @@ const INDEX: &str = "<!doctype html>
 <ul>
 <li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>
 <li><a href=\"/status\">/status</a>: listeners, backends and problems as JSON</li>
+<li>/requests/ID: one recent request as JSON, by the request_id of the access log</li>
 <li><a href=\"/readyz\">/readyz</a>: 200 while traffic may be sent here</li>
 <li><a href=\"/healthz\">/healthz</a>: 200 while the process works</li>
 </ul>
 </html>
 ";
 
+/// Before the id of a request.
+const REQUESTS: &str = "/requests/";
+
 /// Answers a request.
 pub(super) fn answer<B>(request: &Request<B>, sources: &Sources) -> Response<Full<Bytes>> {
-    let page: fn(&Sources) -> (StatusCode, &'static str, String) = match request.uri().path() {
-        "/" => |_| (StatusCode::OK, HTML, INDEX.to_owned()),
-        "/metrics" => metrics,
-        "/healthz" => |_| (StatusCode::OK, TEXT, "ok\n".to_owned()),
-        "/readyz" => readyz,
-        "/status" => status,
-        _ => |_| (StatusCode::NOT_FOUND, TEXT, "no such page: / lists them\n".to_owned()),
+    let path = request.uri().path();
+    let page: fn(&Sources, &str) -> (StatusCode, &'static str, String) = match path {
+        "/" => |_, _| (StatusCode::OK, HTML, INDEX.to_owned()),
+        "/metrics" => |sources, _| metrics(sources),
+        "/healthz" => |_, _| (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/readyz" => |sources, _| readyz(sources),
+        "/status" => |sources, _| status(sources),
+        path if path.starts_with(REQUESTS) => one_request,
+        _ => |_, _| (StatusCode::NOT_FOUND, TEXT, "no such page: / lists them\n".to_owned()),
     };
     let read_only = matches!(*request.method(), Method::GET | Method::HEAD);
     let (code, kind, body) = if read_only {
-        page(sources)
+        page(sources, path)
     } else {
         (StatusCode::METHOD_NOT_ALLOWED, TEXT, "read-only: GET or HEAD\n".to_owned())
     };
@@ -67,4 +73,17 @@ fn readyz(sources: &Sources) -> (StatusCode, &'static str, String) {
 
 fn status(sources: &Sources) -> (StatusCode, &'static str, String) {
     (StatusCode::OK, JSON, format!("{:#}\n", (sources.status)()))
+}
+
+fn one_request(sources: &Sources, path: &str) -> (StatusCode, &'static str, String) {
+    let id = path.strip_prefix(REQUESTS).unwrap_or_default();
+    match (sources.request)(id) {
+        Some(line) => (StatusCode::OK, JSON, format!("{line}\n")),
+        None => {
+            let text = format!(
+                "no request {id:?} among the recent ones: it is not over, was too long ago, or the access log is off\n"
+            );
+            (StatusCode::NOT_FOUND, TEXT, text)
+        }
+    }
 }
