@@ -18,6 +18,8 @@ export CLUSTER=${CLUSTER:-} PROFILE=${PROFILE:-release}
 export E2E_SYSTEM_NAMESPACE=penstock-e2e-system E2E_NAMESPACE=penstock-e2e E2E_RELEASE=penstock
 image=localhost/penstock:dev
 export E2E_BACKEND_IMAGE=localhost/penstock-e2e-backend:dev
+# The program in the image, for what is asked from outside.
+export E2E_PENSTOCK=target/image/penstock
 
 step() { echo "e2e: $* ($SECONDS s)" >&2; }
 

@@ -1,6 +1,6 @@
 //! What the user typed: the commands and their arguments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::NonEmptyStringValueParser;
@@ -29,12 +29,18 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Show listeners, backend health and open WebSockets of a running instance
     Status(StatusArgs),
+    /// Say what became of one request or WebSocket, and why
+    Why(WhyArgs),
     /// Print the CustomResourceDefinitions as YAML
     Crds(CrdsArgs),
     /// Serve two embedded backends behind a gateway, ready to try
     Demo,
     /// Print the version and the revision
     Version,
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+    /// Print the manual page, or write one for each command into a folder
+    Man(ManArgs),
 }
 
 /// Arguments of `check`.
@@ -70,14 +76,58 @@ pub(crate) struct ExplainArgs {
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
+#[command(after_help = STATUS_NOTES)]
 pub(crate) struct StatusArgs {
-    /// Where its admin server is
-    #[arg(long, env = "PENSTOCK_ADMIN", value_name = "URL", default_value = "http://127.0.0.1:9090")]
-    pub(crate) admin: http::Uri,
+    #[command(flatten)]
+    pub(crate) instance: InstanceArgs,
     /// Form of the answer
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub(crate) output: StatusForm,
 }
+
+const STATUS_NOTES: &str = "A file named kubectl-penstock in the PATH, such as a link to this program, makes it `kubectl penstock`.
+With --cluster each Pod is asked through the API server's proxy: that takes the rights to list pods and to get pods/proxy.";
+
+/// Which running instance is asked, or which Pods of which cluster.
+#[derive(Debug, Args)]
+pub(crate) struct InstanceArgs {
+    /// Where its admin server is
+    #[arg(long, env = "PENSTOCK_ADMIN", value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    pub(crate) admin: http::Uri,
+    /// Ask the Pods of a cluster instead [default when called as `kubectl penstock`]
+    #[arg(long, conflicts_with = "admin")]
+    pub(crate) cluster: bool,
+    /// With --cluster: how to reach the API server [default: $KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// With --cluster: context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// With --cluster: namespace of the Pods [default: all]
+    #[arg(short, long, value_name = "NS")]
+    pub(crate) namespace: Option<String>,
+    /// With --cluster: labels of the Pods
+    #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "app.kubernetes.io/name=penstock")]
+    pub(crate) selector: String,
+}
+
+/// Arguments of `why`.
+#[derive(Debug, Args)]
+#[command(after_help = WHY_NOTES)]
+pub(crate) struct WhyArgs {
+    /// Its request_id in the access log, which is also the X-Request-Id that its backend got
+    #[arg(value_name = "REQUEST_ID", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) id: String,
+    /// Access log to look in; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["admin", "cluster"])]
+    pub(crate) log: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) instance: InstanceArgs,
+}
+
+const WHY_NOTES: &str = "A running instance remembers the newest 4 MiB of its access log. Further back:
+  kubectl logs -n penstock-system -l app.kubernetes.io/name=penstock --tail=-1 | penstock why REQUEST_ID --log -
+Exit codes: 0 found, 1 not found, 2 wrong usage";
 
 /// Forms of `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,6 +144,48 @@ pub(crate) struct CrdsArgs {
     /// Write a file for each into this folder instead of printing them
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+}
+
+/// Arguments of `completion`.
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETION_NOTES)]
+pub(crate) struct CompletionArgs {
+    /// Whose language the script is in
+    pub(crate) shell: clap_complete::Shell,
+}
+
+const COMPLETION_NOTES: &str = "For the running shell:
+  bash: source <(penstock completion bash)
+  zsh:  source <(penstock completion zsh)
+  fish: penstock completion fish | source";
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = "To read it: penstock man | man -l -")]
+pub(crate) struct ManArgs {
+    /// Write penstock.1 and a page for each command into this folder instead of printing the first
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Reads the command line. Called by `kubectl` as its plugin, it is about the cluster that kubectl talks to.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let program = std::env::args_os().next().map(PathBuf::from);
+        let mut cli = Self::try_parse()?;
+        let plugin = program.as_deref().is_some_and(is_plugin);
+        match &mut cli.command {
+            Command::Status(args) => args.instance.cluster |= plugin,
+            Command::Why(args) => args.instance.cluster |= plugin && args.log.is_none(),
+            _ => {}
+        }
+        Ok(cli)
+    }
+}
+
+/// kubectl's plugins are the programs named `kubectl-...`.
+fn is_plugin(program: &Path) -> bool {
+    program.file_stem().is_some_and(|name| name == "kubectl-penstock")
 }
 
 fn header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {

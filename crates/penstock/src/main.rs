@@ -11,15 +11,13 @@ mod run;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use crate::cli::{Cli, Command};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return cli::refuse(&error),
     };
@@ -37,10 +35,13 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => serving()?.block_on(run::run(*args)),
         Command::Demo => serving()?.block_on(commands::demo::demo()),
         Command::Status(args) => asking()?.block_on(commands::status::status(&args)),
+        Command::Why(args) => asking()?.block_on(commands::why::why(&args)),
         Command::Check(args) => commands::check::check(&args),
         Command::Explain(args) => commands::explain::explain(&args),
         Command::Crds(args) => commands::crds::crds(&args),
         Command::Version => commands::version::version(),
+        Command::Completion(args) => commands::completion::completion(&args),
+        Command::Man(args) => commands::man::man(&args),
     }
 }
 

@@ -119,6 +119,36 @@ fn help_shows_flags_with_environment_and_default() {
     }
 }
 
+/// The real shell completes with the script.
+#[test]
+fn completion_completes() {
+    let script = penstock(&["completion", "bash"]);
+    assert_eq!((script.code, script.stderr.as_str()), (Some(0), ""));
+    let ask = |words: &str, at: usize| {
+        let program = format!(
+            "{}\nCOMP_WORDS=({words}) COMP_CWORD={at}\n_penstock penstock \"${{COMP_WORDS[$COMP_CWORD]}}\" \"${{COMP_WORDS[$COMP_CWORD-1]}}\"\necho \"${{COMPREPLY[@]}}\"",
+            script.stdout
+        );
+        let output = Command::new("bash").args(["-c", &program]).output().expect("bash is there");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(ask("penstock stat", 1).trim(), "status");
+    assert_eq!(ask("penstock run --drain-d", 2).trim(), "--drain-delay");
+    assert_eq!(penstock(&["completion", "csh"]).code, Some(2));
+}
+
+#[test]
+fn man_pages_have_every_command_and_flag() {
+    let page = penstock(&["man"]);
+    assert_eq!((page.code, page.stderr.as_str()), (Some(0), ""));
+    assert!(page.stdout.contains(".TH penstock 1") && page.stdout.contains("penstock\\-explain(1)"), "{}", page.stdout);
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    assert_eq!(penstock(&["man", "--dir", pages.to_str().unwrap()]).code, Some(0));
+    let run = std::fs::read_to_string(pages.join("penstock-run.1")).unwrap();
+    assert!(run.contains("\\-\\-drain\\-timeout") && run.contains("PENSTOCK_DRAIN_TIMEOUT"), "{run}");
+}
+
 #[test]
 fn crds_are_those_of_the_repository() {
     let ended = penstock(&["crds"]);

@@ -17,7 +17,7 @@ pub use objects::{
     DEPLOYMENTS, GATEWAYS, Kind, LEASES, Objects, PODS, RULES, SECRETS, SERVICES, condition, condition_is,
 };
 pub use pods::{PodWatch, ready, restarts};
-pub use program::{helm, kubectl, kubectl_input, script};
+pub use program::{helm, kubectl, kubectl_input, kubectl_plugin, script};
 
 /// How long the cluster may take for anything: two cores do everything here.
 pub const PATIENCE: Duration = Duration::from_secs(120);

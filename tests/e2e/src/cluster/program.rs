@@ -22,6 +22,26 @@ pub async fn kubectl_input(args: &[&str], input: &str) -> String {
     run("kubectl".as_ref(), args, input).await
 }
 
+/// Runs kubectl with a program as its plugin `penstock`, and returns what it prints.
+///
+/// # Panics
+/// When it fails, with what it said.
+pub async fn kubectl_plugin(program: &Path, args: &[&str]) -> String {
+    let folder = std::env::temp_dir().join(format!("penstock-plugin-{}", std::process::id()));
+    let link = folder.join("kubectl-penstock");
+    let linked =
+        std::fs::create_dir_all(&folder).and_then(|()| std::os::unix::fs::symlink(root().join(program), &link));
+    linked.unwrap_or_else(|error| panic!("{}: {error}", link.display()));
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new("kubectl");
+    let output = command.arg("penstock").args(args).env("PATH", format!("{}:{path}", folder.display())).output().await;
+    let _ = std::fs::remove_dir_all(&folder);
+    let output = output.unwrap_or_else(|error| panic!("kubectl: {error}"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "kubectl penstock failed ({}): {}", output.status, stderr.trim());
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// Runs Helm in the root of the repository, and returns what it prints.
 ///
 /// # Panics

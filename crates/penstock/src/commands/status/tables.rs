@@ -1,65 +1,20 @@
-//! `penstock status`: asks the admin server of a running instance, and shows the answer as tables or as it came.
+//! The answers for people.
 
-use std::process::ExitCode;
-use std::time::Duration;
+use serde_json::{Map, Value};
 
-use anyhow::{Context as _, bail};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use serde_json::Value;
-use tokio::net::TcpStream;
-
-use crate::cli::{StatusArgs, StatusForm};
 use crate::output;
 
-/// How long the whole answer may take.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// The largest answer: thousands of endpoints with room to spare.
-const LARGEST: usize = 256 * 1024 * 1024;
-
-pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let answer = match tokio::time::timeout(DEADLINE, ask(&args.admin)).await {
-        Ok(answer) => answer,
-        Err(_) => bail!("--admin {} did not answer in {DEADLINE:?}: is that the admin address?", args.admin),
-    }?;
-    let status: Value = serde_json::from_str(&answer)
-        .with_context(|| format!("--admin {}: what answers there is not Penstock's admin server", args.admin))?;
-    output::print(&match args.output {
-        StatusForm::Json => answer,
-        StatusForm::Table => tables(&status),
-    })?;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn ask(admin: &http::Uri) -> anyhow::Result<String> {
-    let (None | Some("http"), Some(authority)) = (admin.scheme_str(), admin.authority()) else {
-        bail!("--admin {admin}: it must be a URL such as http://127.0.0.1:9090");
+/// Those of several Pods, one after the other.
+pub(super) fn of_pods(all: &Map<String, Value>) -> String {
+    let one = |(pod, status): (&String, &Value)| {
+        let leads = if status.get("leader") == Some(&Value::Bool(true)) { ", leader" } else { "" };
+        format!("{pod}{leads}, {}", tables(status))
     };
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await.with_context(|| {
-        format!("--admin {admin}: nothing answers there; start `penstock run`, or name its --admin-address")
-    })?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let path = format!("{}/status", admin.path().trim_end_matches('/'));
-    let request = hyper::Request::get(path)
-        .header(http::header::HOST, authority.as_str())
-        .header(http::header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await.with_context(|| format!("--admin {admin}: no HTTP answer"))?;
-    let code = response.status();
-    let body = Limited::new(response.into_body(), LARGEST).collect().await;
-    connection.abort();
-    let body = body.map_err(|error| anyhow::anyhow!("--admin {admin}: the answer broke off: {error}"))?.to_bytes();
-    if !code.is_success() {
-        bail!("--admin {admin}: /status answers {code}: is that the admin address?");
-    }
-    String::from_utf8(body.into()).with_context(|| format!("--admin {admin}: the answer is not text"))
+    all.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 /// The answer for people: what is listening, who is behind it, what is wrong.
-fn tables(status: &Value) -> String {
+pub(super) fn tables(status: &Value) -> String {
     let mut text = format!("generation {}\n", cell(status, "generation"));
     let mut section = |key: &str, nothing: &str, columns: &[(&str, &str)]| {
         let rows: Vec<Vec<String>> = status
@@ -138,6 +93,15 @@ mod tests {
             shop/web:80  10.0.0.1:80  Down    0       1           connect\n\n\
             no problems\n";
         assert_eq!(tables(&status), expected);
+    }
+
+    #[test]
+    fn pods_follow_each_other_and_the_leader_is_named() {
+        let all =
+            json!({"Pod a/one": {"generation": 3, "leader": true}, "Pod a/two": {"generation": 2, "leader": false}});
+        let text = of_pods(all.as_object().unwrap());
+        assert!(text.starts_with("Pod a/one, leader, generation 3\n"), "{text}");
+        assert!(text.contains("\n\nPod a/two, generation 2\n"), "{text}");
     }
 
     #[test]
