@@ -13,7 +13,7 @@ use crate::probe::Probe;
 /// What a cluster is called: where its endpoints come from, and under which settings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClusterId {
-    /// `namespace/name:port` of a Service, or `namespace/gateway/pool` of addresses.
+    /// `namespace/name:port` of a Service, `namespace/gateway/pool` of addresses, or that and `:host:port` of a name.
     pub backend: Name,
     /// `namespace/gateway/settings`, or `namespace/rule` and the place in it for inline settings.
     pub settings: Name,
@@ -66,8 +66,14 @@ pub enum EndpointSource {
     },
     /// Given once and for all.
     Addresses,
-    /// Names that are resolved again and again, by TTL.
-    Names(Vec<(Name, u16)>),
+    /// The addresses of a DNS name, which is resolved again and again, by TTL. The data plane does that: the configuration
+    /// has none of them.
+    Name {
+        /// Lower case. One that ends with a dot is complete; others go through the search list of the system.
+        name: Name,
+        /// The port of every address.
+        port: u16,
+    },
 }
 
 /// Endpoints of a cluster, sorted by address, each address once.

@@ -40,7 +40,7 @@ pub use ids::{GatewayId, ListenerId, Name, RuleId};
 pub use listener::{
     Certificate, ClientAddress, ClientAuth, ErrorPage, Listener, ListenerTls, ProxyProtocol, TlsVersion,
 };
-pub use observed::{EndpointUpdate, Observed, ObservedEndpoint};
+pub use observed::{EndpointUpdate, Observed, ObservedEndpoint, ObservedName};
 pub use path::{PathMatch, Pattern};
 pub use probe::{HealthMatch, Probe, StatusRange};
 pub use problem::{ObjectRef, Problem};

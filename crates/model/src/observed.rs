@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::cluster::{ClusterId, EndpointSet, EndpointSource};
+use crate::ids::Name;
 use crate::shared::Shared;
 
 /// New endpoints of every cluster that has this source: the fast way, past translation and route table.
@@ -25,6 +26,19 @@ pub struct Observed {
     pub ports: BTreeMap<u16, Result<(), String>>,
     /// Every cluster and its endpoints.
     pub clusters: Shared<BTreeMap<ClusterId, Arc<[ObservedEndpoint]>>>,
+    /// DNS names of backends that are not as they should be.
+    pub names: Shared<BTreeMap<Name, ObservedName>>,
+    /// At the start: the first answers about names are still waited for.
+    pub resolving: bool,
+}
+
+/// A DNS name whose last lookup brought no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedName {
+    /// Why: a word, then a sentence.
+    pub reason: String,
+    /// Whether the addresses of an earlier lookup are still used.
+    pub stale: bool,
 }
 
 /// An endpoint at one moment.

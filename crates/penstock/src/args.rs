@@ -13,7 +13,9 @@ use clap::Args;
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use ipnet::IpNet;
 
-pub(crate) use values::{AccessLogForm, GatewayService, LogForm, NamespacedName, PortMapping, ProxyProtocolMode};
+pub(crate) use values::{
+    AccessLogForm, GatewayService, LogForm, NamespacedName, PortMapping, ProxyProtocolMode, ResolverAddress,
+};
 
 const NOTES: &str = "RUST_LOG filters the log, such as `info` (the default) or `penstock_dataplane=debug,warn`.
 SIGTERM and SIGINT drain, a second one ends at once. Exit codes: 0 drained, 1 failed or second signal, 2 wrong usage.";
@@ -98,6 +100,10 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "PENSTOCK_ALLOW_EXTERNAL_NAME", value_parser = BoolishValueParser::new())]
     pub(crate) allow_external_name: bool,
 
+    /// Server to ask for DNS names of backends, which must be complete then; may be given several times [default: as /etc/resolv.conf and /etc/hosts say]
+    #[arg(long = "resolver", env = "PENSTOCK_RESOLVER", value_name = "ADDR[:PORT]", value_delimiter = ',')]
+    pub(crate) resolvers: Vec<ResolverAddress>,
+
     /// Duration histograms carry the rule, too
     #[arg(long, env = "PENSTOCK_METRICS_PER_RULE", value_parser = BoolishValueParser::new())]
     pub(crate) metrics_per_rule: bool,
@@ -155,6 +161,8 @@ mod tests {
             ["--watch-namespace", "A_B"],
             ["--workers", "0"],
             ["--class", ""],
+            ["--resolver", "dns.example.net"],
+            ["--resolver", "10.0.0.10:0"],
         ] {
             let error = run(&flags).expect_err(flags[1]).to_string();
             assert!(error.contains(flags[0]), "{error}");
@@ -167,7 +175,7 @@ mod tests {
         let cli = Cli::command();
         let run = cli.find_subcommand("run").unwrap();
         let flags: Vec<_> = run.get_arguments().filter(|flag| flag.get_id() != "help").collect();
-        assert_eq!(flags.len(), 23);
+        assert_eq!(flags.len(), 24);
         for flag in flags {
             let name = flag.get_long().unwrap().to_uppercase().replace('-', "_");
             assert_eq!(flag.get_env().unwrap().to_str().unwrap(), format!("PENSTOCK_{name}"));

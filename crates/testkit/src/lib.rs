@@ -1,6 +1,6 @@
 //! For tests only: real parts to put around the built binary.
 //!
-//! A [`Backend`] that misbehaves on request, clients that see what is on the wire ([`client`], [`WebSocket`]), the
+//! A [`Backend`] and a [`DnsServer`] that misbehave on request, clients that see what is on the wire ([`client`], [`WebSocket`]), the
 //! [`Process`] under test, its [`Metrics`], certificates from a [`Ca`], a folder of [`Manifests`], and a real
 //! [`ApiServer`]. Waiting is always for a condition with a deadline: [`eventually`] and [`until`].
 //!
@@ -16,6 +16,7 @@ mod apiserver;
 mod backend;
 mod certs;
 pub mod client;
+mod dns;
 mod files;
 mod metrics;
 mod ports;
@@ -26,6 +27,7 @@ pub use apiserver::ApiServer;
 pub use backend::{BEHAVIOUR_HEADER, Backend, Received};
 pub use certs::{Ca, Identity};
 pub use client::{Connection, Frame, Frames, Http2, Request, Response, TlsClient, WebSocket};
+pub use dns::{DnsMode, DnsServer};
 pub use files::Manifests;
 pub use metrics::{Metrics, Sample};
 pub use ports::{free_port, free_ports};

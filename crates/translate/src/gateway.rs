@@ -18,7 +18,7 @@ use crate::finding::Finding;
 use crate::listener::{self, Listener};
 use crate::settings::{self, Probes, Settings};
 use crate::snapshot::{Key, Options};
-use crate::{probe, rewrite, unsupported};
+use crate::{dns_name, probe, rewrite};
 
 /// A gateway as parsed.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub(crate) struct Pool {
 pub(crate) enum PoolAddress {
     /// An IP address, and how it is written.
     Ip(IpAddr, Name, Option<u16>),
-    /// A name that is resolved again and again.
+    /// A DNS name, complete when it ends with a dot.
     Name(Name, Option<u16>),
     /// May not be a backend; said in the gateway's findings.
     Refused,
@@ -132,8 +132,14 @@ fn pool_address(pool: &str, address: &BackendAddress, options: &Options, finding
     let field = format!("backendPools[{pool}].addresses");
     let BackendAddress { host, port } = address;
     let Ok(ip) = host.parse::<IpAddr>() else {
-        findings.extend(unsupported::name(&field, host));
-        return PoolAddress::Name(host.trim_end_matches('.').to_ascii_lowercase().into(), *port);
+        return dns_name::parse(host).map_or_else(
+            |what| {
+                let message = format!("{field}: {host:?} {what}: its share is answered with 502; correct it");
+                findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
+                PoolAddress::Refused
+            },
+            |name| PoolAddress::Name(name, *port),
+        );
     };
     match options.permits(ip) {
         Ok(()) => PoolAddress::Ip(ip, host.as_str().into(), *port),

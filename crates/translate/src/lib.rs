@@ -13,6 +13,7 @@ mod allowed;
 mod assemble;
 mod authorities;
 mod certificate;
+mod dns_name;
 mod endpoints;
 mod error_pages;
 mod finding;

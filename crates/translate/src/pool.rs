@@ -21,7 +21,6 @@ use crate::grant::Referrer;
 use crate::service::{self, Dependencies};
 use crate::settings::{self, ProbeChoice, Settings};
 use crate::snapshot::{Key, Options, Snapshot};
-use crate::unsupported::{self, UNSUPPORTED_FIELD};
 
 /// Lowers the backends of one rule, and gathers what they need and what is to be said.
 pub(crate) struct Backends<'a> {
@@ -213,7 +212,8 @@ impl Backends<'_> {
         }
     }
 
-    /// One cluster of all IP addresses and one of all names, each with as much weight as it has members.
+    /// One cluster of all IP addresses, with as much weight as it has members, and one of each name with the weight of one
+    /// address: how many addresses a name has is not for this configuration to know, nor a reason for more requests.
     fn addresses(&mut self, pool: &Pool, candidates: &mut Candidates<'_>) {
         let settings = candidates.settings;
         let port = |own: Option<u16>| own.or(settings.port).unwrap_or(settings.default_port);
@@ -231,19 +231,9 @@ impl Backends<'_> {
                 PoolAddress::Refused => refused += 1,
             }
         }
-        if !names.is_empty() && unsupported::NAMES {
-            let message = format!(
-                "pool {:?} of ApplicationGateway {} has addresses that are DNS names, which is not supported yet: their share is answered with 502",
-                pool.name, self.gateway.key
-            );
-            self.findings.push(Finding::partial(UNSUPPORTED_FIELD, message));
-        }
         let backend = format!("{}/{}", self.gateway.key, pool.name);
-        let mut add = |backend: String, members: usize, source: EndpointSource, set: EndpointSet| {
-            let weight = u32::try_from(members).unwrap_or(u32::MAX);
-            if members == 0 {
-                return;
-            }
+        let mut add = |backend: String, weight: usize, source: EndpointSource, set: EndpointSet| {
+            let weight = u32::try_from(weight).unwrap_or(u32::MAX);
             if let Some(reason) = candidates.blocked {
                 return candidates.unavailable(weight, reason);
             }
@@ -258,9 +248,14 @@ impl Backends<'_> {
                 service::chosen_probe(settings),
             ));
         };
-        let (fixed, named) = (EndpointSet::new(fixed), names.len());
-        add(backend.clone(), fixed.as_slice().len(), EndpointSource::Addresses, fixed);
-        add(format!("{backend}:names"), named, EndpointSource::Names(names), EndpointSet::default());
+        let fixed = EndpointSet::new(fixed);
+        if !fixed.as_slice().is_empty() {
+            add(backend.clone(), fixed.as_slice().len(), EndpointSource::Addresses, fixed);
+        }
+        for (name, port) in names {
+            let source = EndpointSource::Name { name: name.clone(), port };
+            add(format!("{backend}:{name}:{port}"), 1, source, EndpointSet::default());
+        }
         if refused > 0 {
             let message = format!(
                 "pool {:?} of ApplicationGateway {} has addresses that may not be backends (see its status): their share is answered with 502",

@@ -7,13 +7,13 @@ use penstock_api::k8s::{IntOrString, Service, ServicePort};
 use penstock_api::reasons::RuleReason;
 use penstock_model::{Cluster, ClusterId, EndpointSet, EndpointSource, Name, Probe, Protocol};
 
+use crate::dns_name;
 use crate::endpoints::endpoints;
 use crate::finding::Finding;
 use crate::grant::{Referrer, permitted};
 use crate::probe::{self, Readiness};
 use crate::settings::{ProbeChoice, Settings};
 use crate::snapshot::{Key, Options, Snapshot};
-use crate::unsupported;
 
 /// What a result was made from: when one of these changes, it is made again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub(crate) struct Resolved {
     /// Empty when it has none.
     port_name: Name,
     target: IntOrString,
+    /// A complete DNS name: nobody's search list is meant for it.
     external_name: Option<Name>,
     /// The Service says that the port speaks HTTP/2 without TLS (KEP-3726).
     h2c: bool,
@@ -82,14 +83,20 @@ pub(crate) fn resolve(
     };
     let spec = service.spec.as_ref();
     let external_name = spec.filter(|spec| spec.type_.as_deref() == Some("ExternalName"));
-    let external_name: Option<Name> =
-        external_name.and_then(|spec| spec.external_name.as_deref()).map(|name| name.trim_end_matches('.').into());
+    let external_name = external_name.and_then(|spec| spec.external_name.as_deref());
     if external_name.is_some() && !options.allow_external_name {
         let message = format!(
             "Service {key} is of type ExternalName, which is not allowed: start Penstock with --allow-external-name"
         );
         return Err(refuse(RuleReason::RefNotPermitted, message));
     }
+    let external_name = external_name.map(|name| {
+        dns_name::parse(name).map(|name| dns_name::complete(&name)).map_err(|what| {
+            let message = format!("Service {key} has the externalName {name:?}, which {what}: correct it");
+            refuse(RuleReason::InvalidValue, message)
+        })
+    });
+    let external_name = external_name.transpose()?;
     let port = find_port(service, &reference.port);
     // An ExternalName Service need not list its ports.
     let number = match (port, &external_name, &reference.port) {
@@ -152,8 +159,8 @@ pub(crate) fn cluster(
     let target = settings.port.map_or_else(|| target.clone(), |port| IntOrString::Int(i32::from(port)));
     let (source, set) = match external_name {
         Some(name) => {
-            findings.extend(unsupported::name(field, name));
-            (EndpointSource::Names(vec![(name.clone(), settings.port.unwrap_or(*number))]), EndpointSet::default())
+            let port = settings.port.unwrap_or(*number);
+            (EndpointSource::Name { name: name.clone(), port }, EndpointSet::default())
         }
         None => {
             let slices = snapshot.endpoint_slices.get(key).map(Vec::as_slice).unwrap_or_default();

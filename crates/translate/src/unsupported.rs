@@ -9,9 +9,6 @@ use crate::finding::Finding;
 /// Reason of everything here.
 pub const UNSUPPORTED_FIELD: &str = "UnsupportedField";
 
-/// Addresses that are DNS names, also of ExternalName Services: such a cluster has no endpoints and answers 502.
-pub(crate) const NAMES: bool = true;
-
 fn unsupported(field: &str, what: &str, instead: &str) -> Finding {
     Finding::partial(UNSUPPORTED_FIELD, format!("{field}{what} is not supported yet: {instead}"))
 }
@@ -22,11 +19,6 @@ pub(crate) fn probe(protocol: BackendProtocol, field: &str) -> Option<Finding> {
         let what = format!(" {}", protocol_name(protocol));
         unsupported(field, &what, "its endpoints are not probed and count as healthy")
     })
-}
-
-/// Of an address or ExternalName that is a DNS name.
-pub(crate) fn name(field: &str, host: &str) -> Option<Finding> {
-    NAMES.then(|| unsupported(field, &format!(" {host:?}, a DNS name,"), "it has no endpoints; give an IP address"))
 }
 
 /// As users write it.

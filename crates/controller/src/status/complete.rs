@@ -3,7 +3,7 @@
 use penstock_api::ApplicationGatewayStatus;
 use penstock_api::gateway::{BackendStatus, GatewayAddress, ListenerStatus, UnhealthyEndpoint};
 use penstock_api::reasons::{ConditionType, GatewayReason, ListenerReason};
-use penstock_model::{ClusterId, Config, Listener, Observed};
+use penstock_model::{ClusterId, Config, EndpointSource, Listener, Observed, ObservedName};
 use penstock_translate::{GatewayStatus, Key};
 
 use super::conditions::{condition, is_true, set};
@@ -11,6 +11,7 @@ use super::conditions::{condition, is_true, set};
 /// The limits of the schema.
 const BACKENDS: usize = 256;
 const UNHEALTHY: usize = 8;
+const LONGEST_REASON: usize = 256;
 
 /// What is in front of a gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,17 +126,24 @@ fn backend(id: &ClusterId, config: &Config, observed: &Observed) -> Option<Backe
     let cluster = config.clusters.get(id)?;
     let endpoints = observed.clusters.get(id).map(|endpoints| &**endpoints).unwrap_or_default();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let unhealthy = endpoints.iter().filter(|endpoint| !endpoint.healthy).take(UNHEALTHY);
+    let unhealthy = endpoints
+        .iter()
+        .filter(|endpoint| !endpoint.healthy)
+        .map(|endpoint| UnhealthyEndpoint { address: endpoint.address.to_string(), reason: endpoint.reason.clone() });
     Some(BackendStatus {
         pool: cluster.pool.to_string(),
         settings: Some(cluster.settings.to_string()).filter(|settings| !settings.is_empty()),
         healthy: count(endpoints.iter().filter(|endpoint| endpoint.healthy).count()),
         total: count(endpoints.len()),
-        unhealthy: unhealthy
-            .map(|endpoint| UnhealthyEndpoint {
-                address: endpoint.address.to_string(),
-                reason: endpoint.reason.clone(),
-            })
-            .collect(),
+        unhealthy: name(&cluster.source, observed).into_iter().chain(unhealthy).take(UNHEALTHY).collect(),
     })
+}
+
+/// A DNS name that is not as it should be stands before its endpoints.
+fn name(source: &EndpointSource, observed: &Observed) -> Option<UnhealthyEndpoint> {
+    let EndpointSource::Name { name, port } = source else { return None };
+    let ObservedName { reason, stale } = observed.names.get(name)?;
+    let kept = if *stale { "; its last addresses are kept" } else { "" };
+    let reason: String = format!("{reason}{kept}").chars().take(LONGEST_REASON).collect();
+    Some(UnhealthyEndpoint { address: format!("{}:{port}", name.strip_suffix('.').unwrap_or(name)), reason })
 }

@@ -37,6 +37,8 @@ pub(crate) struct Metrics {
     pub(crate) backend_pending: IntGaugeVec,
     pub(crate) probe_duration: HistogramVec,
     pub(crate) probes: IntCounterVec,
+    pub(crate) dns_lookups: IntCounterVec,
+    pub(crate) dns_names_failing: IntGaugeVec,
     pub(crate) config_apply: HistogramVec,
     pub(crate) certificate_expiry: IntGaugeVec,
     pub(crate) access_log_lost: IntCounterVec,
@@ -146,6 +148,16 @@ impl Metrics {
                 &SECONDS,
             )?,
             probes: counter("probes_total", "Probes made.", &["pool", "settings", "result"])?,
+            dns_lookups: counter(
+                "dns_lookups_total",
+                "DNS names of backends looked up, by result: success, not_found, failure, timeout.",
+                &["result"],
+            )?,
+            dns_names_failing: gauge(
+                "dns_names_failing",
+                "DNS names of backends whose last lookup brought no address that may be a backend.",
+                &[],
+            )?,
             config_apply,
             certificate_expiry: gauge(
                 "certificate_expiry_timestamp_seconds",

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use penstock_model::{Cluster, ClusterChange, ClusterId, Draining, EndpointSet, EndpointSource, Shared};
+use penstock_model::{Cluster, ClusterChange, ClusterId, Draining, EndpointSet, EndpointSource, Name, Shared};
 
 use super::DrainingEndpoint;
 use crate::cluster::{LiveCluster, LiveEndpoint};
@@ -33,8 +33,13 @@ impl Clusters {
     }
 
     /// Brings clusters in line with what a configuration changes, all but the removal of those that are gone. Gives back
-    /// those that are new or whose probing may have changed, and what workers must be told.
-    pub(super) fn update(&mut self, changes: &[ClusterChange<'_>]) -> (Vec<ClusterId>, Vec<Command>) {
+    /// those that are new or whose probing may have changed, and what workers must be told. `resolved` knows the endpoints
+    /// of names, once there was an answer.
+    pub(super) fn update(
+        &mut self,
+        changes: &[ClusterChange<'_>],
+        resolved: impl Fn(&EndpointSource) -> Option<EndpointSet>,
+    ) -> (Vec<ClusterId>, Vec<Command>) {
         let (mut changed, mut commands) = (Vec::new(), Vec::new());
         self.forget_quiet();
         for (id, cluster) in changes.iter().filter_map(|change| Some((change.id, change.now?))) {
@@ -43,6 +48,9 @@ impl Clusters {
                 self.live.insert(id.clone(), Arc::new(LiveCluster::new(Arc::clone(cluster))));
                 self.by_source.entry(cluster.source.clone()).or_default().push(id.clone());
                 changed.push(id.clone());
+                if let Some(set) = resolved(&cluster.source) {
+                    commands.extend(self.replace(id, &set));
+                }
                 continue;
             };
             let before = live.config();
@@ -57,10 +65,17 @@ impl Clusters {
                 live.configure(Arc::clone(cluster));
                 changed.push(id.clone());
             }
-            // Endpoints of a Service come on the fast way, which may be ahead of this configuration.
-            let fast = matches!(cluster.source, EndpointSource::Service { .. }) && before.source == cluster.source;
-            if !fast || returned {
-                commands.extend(self.replace(id, &cluster.endpoints));
+            let same_source = before.source == cluster.source;
+            match &cluster.source {
+                // These come on the fast way, which may be ahead of this configuration.
+                EndpointSource::Service { .. } if same_source && !returned => {}
+                // What it had serves until there is an answer about its new name.
+                EndpointSource::Name { .. } => {
+                    if let Some(set) = resolved(&cluster.source) {
+                        commands.extend(self.replace(id, &set));
+                    }
+                }
+                _ => commands.extend(self.replace(id, &cluster.endpoints)),
             }
         }
         (changed, commands)
@@ -105,6 +120,14 @@ impl Clusters {
             draining.retain(|(_, end)| *end > now);
             !draining.is_empty()
         });
+    }
+
+    /// Sources that are names, also of retired clusters.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&Name, &EndpointSource)> {
+        self.by_source.keys().filter_map(|source| match source {
+            EndpointSource::Name { name, .. } => Some((name, source)),
+            _ => None,
+        })
     }
 
     /// New endpoints of every cluster that has this source.

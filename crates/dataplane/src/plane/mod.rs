@@ -1,12 +1,13 @@
 //! The plane: one task on one thread that owns clusters, sockets and the table, and tells the workers.
 //!
-//! Everything slow happens here (compiling, PEM, probes), nothing of it on a worker. Workers see a new table by one
+//! Everything slow happens here (compiling, PEM, probes, DNS), nothing of it on a worker. Workers see a new table by one
 //! pointer; what a table replaces is dropped here, too.
 
 mod certificates;
 mod clusters;
 mod ejections;
 mod listeners;
+mod names;
 mod observe;
 mod sockets;
 mod sweep;
@@ -14,7 +15,7 @@ mod task;
 mod tickets;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use crate::access_log::{AccessLog, WorkerLog};
 use crate::cluster::{LiveCluster, LiveEndpoint};
 use crate::metrics::{LocalMetrics, Metrics};
+use crate::resolve::AddressRule;
 use crate::worker::{Clients, Command, Limits, Totals, Worker};
 
 pub(crate) use ejections::Failing;
@@ -48,6 +50,10 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// The last part of it, over which they are closed.
     pub drain_spread: Duration,
+    /// Servers to ask for DNS names of backends; none: as the system's configuration says.
+    pub resolvers: Vec<SocketAddr>,
+    /// Which of their addresses may be backends.
+    pub backend_addresses: AddressRule,
     /// Where access logs go.
     pub access_log: Option<AccessLog>,
     /// Duration histograms carry the rule.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use penstock_model::{ClusterId, Observed, ObservedEndpoint, Shared};
+use penstock_model::{ClusterId, ObservedEndpoint, Shared};
 
 use super::clusters::Clusters;
 use super::ejections::Ejections;
@@ -34,9 +34,9 @@ impl Seen {
         }
     }
 
-    /// The whole picture.
-    pub(super) fn observed(&self, generation: u64, ports: &Ports) -> Observed {
-        Observed { generation, ports: ports.clone(), clusters: self.0.clone() }
+    /// Every cluster.
+    pub(super) fn clusters(&self) -> Shared<BTreeMap<ClusterId, Arc<[ObservedEndpoint]>>> {
+        self.0.clone()
     }
 }
 

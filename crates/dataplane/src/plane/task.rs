@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use penstock_model::{ClusterId, Config, EndpointUpdate, Observed};
+use penstock_model::{ClusterId, Config, EndpointSet, EndpointSource, Name, Observed};
 use penstock_routing::RouteTable;
 use tokio::sync::{mpsc, watch};
 
@@ -13,13 +13,15 @@ use super::certificates::Expiries;
 use super::clusters::Clusters;
 use super::ejections::{Ejections, Failing};
 use super::listeners::Leaving;
+use super::names::FirstAnswers;
 use super::observe::{Ports, Reasons, Seen, Series};
 use super::sweep::Sweep;
 use super::tickets::Tickets;
-use super::{Inputs, Options, Order, View, listeners, sockets};
+use super::{Inputs, Options, Order, View, listeners, names, sockets};
 use crate::cluster::{Health, LiveCluster};
 use crate::metrics::Metrics;
 use crate::probe::{Probes, Report};
+use crate::resolve::Names;
 use crate::route_state::{Live, RouteState};
 use crate::worker::{Command, Departure};
 
@@ -42,6 +44,9 @@ pub(super) struct Plane {
     generation: u64,
     probes: Probes,
     reports: mpsc::UnboundedReceiver<Report>,
+    names: Names,
+    resolved: mpsc::UnboundedReceiver<Name>,
+    first_answers: FirstAnswers,
     reasons: Reasons,
     seen: Seen,
     failing: mpsc::UnboundedReceiver<Failing>,
@@ -70,9 +75,14 @@ impl Plane {
         publish: Publish,
     ) -> Self {
         let (report_sender, reports) = mpsc::unbounded_channel();
+        let (resolved_sender, resolved) = mpsc::unbounded_channel();
+        let (resolvers, addresses) = (options.resolvers.clone(), options.backend_addresses.clone());
         let sweep = Sweep::new(options.metrics_retention);
         Self {
             probes: Probes::new(report_sender, metrics.clone()),
+            names: Names::new(resolvers, addresses, metrics.clone(), resolved_sender),
+            resolved,
+            first_answers: FirstAnswers::default(),
             options,
             metrics,
             live,
@@ -116,7 +126,12 @@ impl Plane {
                     if inputs.config.has_changed().unwrap_or(false) {
                         self.take_config(&mut inputs.config);
                     }
-                    self.endpoints(&update);
+                    self.endpoints(&update.source, &update.endpoints);
+                }
+                Some(name) = self.resolved.recv() => self.name_changed(&name),
+                () = until(self.first_answers.deadline()) => {
+                    self.first_answers.give_up();
+                    self.publish_observed(&[]);
                 }
                 Some(report) = self.reports.recv() => self.report(&report),
                 Some(failing) = self.failing.recv() => self.eject(&failing),
@@ -173,7 +188,7 @@ impl Plane {
         let before = self.live.load_full();
         let configured = Arc::clone(&self.config);
         let changes = config.cluster_changes(&configured);
-        let (mut changed, commands) = self.clusters.update(&changes);
+        let (mut changed, commands) = self.clusters.update(&changes, |source| self.names.endpoints(source));
         let clusters = &self.clusters;
         let routes = RouteTable::compile(&config, &before.routes, |_, route| {
             Arc::new(RouteState::new(route, |id| clusters.get(id).cloned()))
@@ -202,6 +217,8 @@ impl Plane {
         }
         self.tell_all(commands);
         changed.extend(self.clusters.remove_missing(&changes));
+        names::follow(&mut self.names, &self.clusters, &changes);
+        self.first_answers.begin(self.names.are_pending());
         self.expiries.show(&config, &self.metrics);
         drop(changes);
         self.config = config;
@@ -249,14 +266,28 @@ impl Plane {
         }
     }
 
-    fn endpoints(&mut self, update: &EndpointUpdate) {
-        let (changed, commands) = self.clusters.endpoints(&update.source, &update.endpoints);
+    /// New endpoints of a source.
+    fn endpoints(&mut self, source: &EndpointSource, set: &EndpointSet) {
+        let (changed, commands) = self.clusters.endpoints(source, set);
         if !commands.is_empty() {
             let draining = self.clusters.draining();
             self.publish.view.send_modify(|view| view.draining = draining);
         }
         self.tell_all(commands);
         self.refresh(&changed);
+    }
+
+    /// A DNS name has other addresses, or is wrong in another way.
+    fn name_changed(&mut self, name: &Name) {
+        self.names.look(name);
+        let sources = self.clusters.names().filter(|(of, _)| *of == name).map(|(_, source)| source.clone());
+        for source in sources.collect::<Vec<_>>() {
+            if let Some(set) = self.names.endpoints(&source) {
+                self.endpoints(&source, &set);
+            }
+        }
+        self.first_answers.are_in(!self.names.are_pending());
+        self.publish_observed(&[]);
     }
 
     /// Probes, gauges and the picture of clusters that changed.
@@ -332,7 +363,13 @@ impl Plane {
 
     fn publish_observed(&mut self, changed: &[ClusterId]) {
         self.seen.look(changed, &self.clusters, &self.reasons, &self.ejections);
-        let observed = Arc::new(self.seen.observed(self.generation, &self.ports));
+        let observed = Arc::new(Observed {
+            generation: self.generation,
+            ports: self.ports.clone(),
+            clusters: self.seen.clusters(),
+            names: self.names.problems().clone(),
+            resolving: self.first_answers.deadline().is_some(),
+        });
         self.publish.observed.send_if_modified(|current| {
             let differs = **current != *observed;
             if differs {

@@ -74,6 +74,11 @@ impl RunArgs {
         self.map_ports.iter().map(|mapping| (mapping.port, mapping.local)).collect()
     }
 
+    /// Servers to ask for DNS names; none: as the system's configuration says.
+    pub(crate) fn resolver_addresses(&self) -> Vec<SocketAddr> {
+        self.resolvers.iter().map(|resolver| resolver.0).collect()
+    }
+
     /// What the translation needs to know. `forbidden` are addresses that are never backends.
     pub(crate) fn translation(&self, forbidden: Vec<IpAddr>) -> Options {
         Options {
@@ -126,6 +131,9 @@ mod tests {
         assert!(args.logs_access());
         assert_eq!(args.admin().to_string(), "[::1]:1");
         assert!(args.drain_plan().unwrap_err().to_string().contains("--drain-spread 31s"));
+        let args = run(&["--resolver=10.0.0.10,10.0.0.11:5353", "--resolver=[::1]:54", "--resolver=fd00::a"]);
+        let resolvers: Vec<String> = args.resolver_addresses().iter().map(ToString::to_string).collect();
+        assert_eq!(resolvers, ["10.0.0.10:53", "10.0.0.11:5353", "[::1]:54", "[fd00::a]:53"]);
         let args = run(&["--trusted-proxies=10.0.0.0/8,192.0.2.1", "--proxy-protocol=required", "--class=mine"]);
         let options = args.translation(Vec::new());
         assert_eq!(options.client_address.trusted_proxies.len(), 2);

@@ -1,5 +1,6 @@
 //! Values of flags: one type or parser for each form.
 
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -102,6 +103,25 @@ impl FromStr for NamespacedName {
             }
             _ => Err("it must be NAMESPACE/NAME".to_owned()),
         }
+    }
+}
+
+/// A DNS server: an address, and a port where it is not 53.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ResolverAddress(pub(crate) SocketAddr);
+
+impl FromStr for ResolverAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        /// RFC 1035 4.2.
+        const PORT: u16 = 53;
+        let with_port = text.parse().or_else(|_| text.parse().map(|address: IpAddr| SocketAddr::new(address, PORT)));
+        with_port
+            .ok()
+            .filter(|server| server.port() != 0)
+            .map(Self)
+            .ok_or_else(|| "it must be an address such as 10.96.0.10, 10.96.0.10:5353 or [fd00::a]:53".to_owned())
     }
 }
 

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use penstock_dataplane::{AccessLog, DataPlane, Inputs, Options};
+use penstock_dataplane::{AccessLog, AddressRule, DataPlane, Inputs, Options};
 use penstock_runtime::drain::{self, WhileAccepting};
 use penstock_runtime::{
     AdminServer, Exit, Phase, Readiness, Sources, build_info, limits, register_process_metrics, signals, telemetry,
@@ -55,6 +55,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (observed_sender, observed_late) = watch::channel(Arc::default());
     let mut source = source::start(&args, observed_late).await?;
     let outputs = source.take_outputs()?;
+    let translation = source.translation.clone();
     let options = Options {
         workers: args.worker_count(),
         bind_address: args.bind_address,
@@ -64,6 +65,8 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         request_head_timeout: args.request_head_timeout,
         drain_timeout: args.drain_timeout,
         drain_spread: args.spread(),
+        resolvers: args.resolver_addresses(),
+        backend_addresses: AddressRule::new(move |address| translation.permits(address)),
         access_log: log,
         metrics_per_rule: args.metrics_per_rule,
         metrics_retention: args.metrics_retention,
@@ -104,7 +107,9 @@ async fn observe(
     let mut silent = false;
     while observed.changed().await.is_ok() {
         let now = Arc::clone(&observed.borrow_and_update());
-        if now.generation > 0 {
+        if now.generation > 0 && now.resolving {
+            readiness.waiting_for("the first answers about DNS names of backends");
+        } else if now.generation > 0 {
             readiness.ready();
             let before = std::mem::replace(&mut silent, now.ports.is_empty());
             if silent && !before {

@@ -11,7 +11,7 @@ use penstock_controller::{
     start_cluster, start_folder,
 };
 use penstock_model::Observed;
-use penstock_translate::Key;
+use penstock_translate::{Key, Options};
 use tokio::sync::watch;
 
 use crate::args::{GatewayService, RunArgs};
@@ -20,22 +20,27 @@ use crate::args::{GatewayService, RunArgs};
 pub(super) struct Source {
     controller: Controller,
     outputs: Option<Outputs>,
+    /// What the translation was told: the data plane goes by the same rules where it learns addresses by itself.
+    pub(super) translation: Options,
 }
 
 /// Starts the controller that the flags ask for. `observed` is what the data plane will say of itself.
 pub(super) async fn start(args: &RunArgs, observed: watch::Receiver<Arc<Observed>>) -> anyhow::Result<Source> {
-    let (controller, outputs) = match &args.manifests {
-        Some(folder) => start_folder(folder.clone(), OwnResources::new(args.translation(Vec::new()))),
+    let (translation, (controller, outputs)) = match &args.manifests {
+        Some(folder) => {
+            let translation = args.translation(Vec::new());
+            (translation.clone(), start_folder(folder.clone(), OwnResources::new(translation)))
+        }
         None => {
             let config = config(args).await?;
             let pod = Pod::from_environment(&config);
             let settings = settings(args, &pod)?;
-            let resources = OwnResources::new(args.translation(forbidden(&config, &pod)));
+            let translation = args.translation(forbidden(&config, &pod));
             let client = Client::try_from(config).context("cannot speak to the API server")?;
-            start_cluster(&client, settings, resources, observed)
+            (translation.clone(), start_cluster(&client, settings, OwnResources::new(translation), observed))
         }
     };
-    Ok(Source { controller, outputs: Some(outputs) })
+    Ok(Source { controller, outputs: Some(outputs), translation })
 }
 
 impl Source {

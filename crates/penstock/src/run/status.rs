@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use penstock_controller::State;
 use penstock_dataplane::{DataPlane, DrainingEndpoint};
+use penstock_model::{EndpointSource, ObservedName};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -69,6 +70,19 @@ fn backends(plane: &DataPlane) -> Vec<Value> {
     let mut backends = Vec::new();
     for cluster in view.clusters.values() {
         let (config, reasons) = (cluster.config(), observed.clusters.get(&cluster.id()));
+        if let EndpointSource::Name { name, port } = &config.source
+            && let Some(ObservedName { reason, stale }) = observed.names.get(name)
+        {
+            backends.push(json!({
+                "pool": &*config.pool,
+                "settings": &*config.settings,
+                "address": format!("{}:{port}", name.strip_suffix('.').unwrap_or(name)),
+                "health": if *stale { "Stale" } else { "Unresolved" },
+                "reason": reason,
+                "active": 0,
+                "websockets": 0,
+            }));
+        }
         for endpoint in cluster.endpoints() {
             let (active, websockets) = endpoint.active();
             let seen = reasons.and_then(|all| all.iter().find(|seen| seen.address == endpoint.address()));
