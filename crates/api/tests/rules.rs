@@ -199,6 +199,12 @@ fn durations_have_limits() {
         &at("outlierDetection.baseEjectionTime"),
         "must be at most 1h",
     );
+    gw(
+        &settings(json!({"slowStart": {"window": "1h"}})),
+        &settings(json!({"slowStart": {"window": "61m"}})),
+        &at("slowStart.window"),
+        "must be from 1s to 1h",
+    );
     gw(&settings(json!({})), &settings(json!({"requestTimeout": "1 minute"})), &at("requestTimeout"), "must match");
     for field in ["interval", "timeout"] {
         for wrong in ["99ms", "25h"] {
@@ -229,6 +235,17 @@ fn host_name_or_the_backends_own() {
         &settings(json!({"hostName": "a", "pickHostNameFromBackend": true})),
         "spec.backendSettings[0]",
         "not both",
+    );
+}
+
+#[test]
+fn slow_start_or_the_clients_address() {
+    let slow = |balancing: &str| settings(json!({"slowStart": {"window": "30s"}, "loadBalancing": balancing}));
+    gw(
+        &slow("LeastConnections"),
+        &slow("IpHash"),
+        "spec.backendSettings[0]",
+        "remove it, or use another loadBalancing",
     );
 }
 

@@ -38,6 +38,8 @@ pub struct Cluster {
     pub tls: Option<UpstreamTls>,
     /// How to choose among them.
     pub balancing: Balancing,
+    /// Over what time one that is new, or has come back, gets to its share; `None`: at once.
+    pub slow_start: Option<Duration>,
     /// With session affinity: the key of its cookies.
     pub affinity: Option<Name>,
     /// How to find out about their health; `None`: never asked, always taken for healthy.

@@ -234,6 +234,7 @@ pub(crate) fn build(
         protocol: if settings.http2 { Protocol::Http2 } else { Protocol::Http1 },
         tls: settings.tls.clone(),
         balancing: settings.balancing,
+        slow_start: settings.slow_start,
         affinity: settings.affinity.as_ref().map(|affinity| Arc::clone(&affinity.key)),
         probe,
         draining: settings.draining,

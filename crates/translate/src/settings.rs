@@ -42,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) balancing: Balancing,
     pub(crate) retry: Retry,
     pub(crate) outlier: OutlierDetection,
+    pub(crate) slow_start: Option<Duration>,
     pub(crate) limits: Limits,
     /// Largest request body, in bytes.
     pub(crate) max_body: Option<u64>,
@@ -87,6 +88,7 @@ pub(crate) fn parse(
         load_balancing,
         retry,
         outlier_detection,
+        slow_start,
         limits,
         host_name,
         pick_host_name_from_backend,
@@ -118,6 +120,7 @@ pub(crate) fn parse(
         ejection_time: duration(base, &at("outlierDetection.baseEjectionTime"), 30, findings),
         max_percent: outlier_detection.max_ejection_percent.min(100),
     };
+    let slow_start = slow_start.as_ref().map(|slow| duration(&slow.window, &at("slowStart.window"), 30, findings));
     let max_body = limits.as_ref().and_then(|limits| {
         let text = limits.max_request_body_size.as_deref()?;
         let bytes = gateway::parse_bytes(text);
@@ -205,6 +208,7 @@ pub(crate) fn parse(
         },
         retry: Retry { attempts: u8::try_from(retry.attempts.min(5)).unwrap_or(5), on_timeout: retry.on_timeout },
         outlier,
+        slow_start,
         max_body,
         limits: Limits {
             max_connections: limits.as_ref().and_then(|limits| limits.max_connections),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendLimits, CaRef, OutlierDetection};
+use super::{BackendLimits, CaRef, OutlierDetection, SlowStart};
 use crate::constraint::{
     ADDRESS, HOST, HOST_LEN, NAME, NAME_LEN, NAMESPACE, NAMESPACE_LEN, OBJECT, OBJECT_LEN, PATH, PATH_LEN, TOKEN,
     TOKEN_LEN, at_most, port_reference, rules,
@@ -87,6 +87,9 @@ pub struct NamedBackendSettings {
 #[schemars(extend("x-kubernetes-validations" = rules(&[(
     "!(has(self.hostName) && has(self.pickHostNameFromBackend) && self.pickHostNameFromBackend)",
     "give hostName or pickHostNameFromBackend, not both"
+), (
+    "!(has(self.slowStart) && has(self.loadBalancing) && self.loadBalancing == 'IpHash')",
+    "slowStart cannot change where a client's address leads: remove it, or use another loadBalancing than IpHash"
 )])))]
 pub struct BackendSettings {
     /// What is spoken to the backend: HTTP (1.1), HTTPS, or H2C (HTTP/2 without TLS). Default: HTTP.
@@ -137,6 +140,10 @@ pub struct BackendSettings {
     #[serde(default = "defaults::outlier_detection")]
     pub outlier_detection: OutlierDetection,
 
+    /// How an endpoint that is new, or has come back, gets to its share. Default: at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<SlowStart>,
+
     /// How much the backend gets at once. Default: as much as comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<BackendLimits>,
@@ -180,6 +187,7 @@ impl Default for BackendSettings {
             load_balancing: LoadBalancing::default(),
             retry: defaults::retry(),
             outlier_detection: defaults::outlier_detection(),
+            slow_start: None,
             limits: None,
             host_name: None,
             pick_host_name_from_backend: None,

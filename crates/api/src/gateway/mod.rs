@@ -8,6 +8,7 @@ mod outlier;
 mod probe;
 mod rewrite;
 mod service;
+mod slow_start;
 mod status;
 
 pub use backend::{
@@ -26,6 +27,7 @@ pub use service::{
     AllowedRules, ClientAddress, ExternalTrafficPolicy, FromNamespaces, GatewayService, HostSharing, PriorityFrom,
     ProxyProtocol, RuleNamespaces, ServiceType,
 };
+pub use slow_start::SlowStart;
 pub use status::{
     AddressType, ApplicationGatewayStatus, BackendStatus, GatewayAddress, GatewaySummary, ListenerStatus,
     UnhealthyEndpoint,

@@ -1,12 +1,20 @@
 //! An endpoint that lives: what all workers share about it. Connections are not here, they belong to workers.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use penstock_model::Endpoint;
 
 use super::gate::Place;
+
+/// What [`LiveEndpoint::since`] counts from.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn after_epoch(moment: Instant) -> u64 {
+    u64::try_from(moment.saturating_duration_since(*EPOCH).as_millis()).unwrap_or(u64::MAX)
+}
 
 /// Health as the probes see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +53,8 @@ pub struct LiveEndpoint {
     ejected: AtomicBool,
     /// Requests that failed since the last one that did not.
     failures: AtomicU32,
+    /// Since when it serves, in milliseconds after [`EPOCH`].
+    since: AtomicU64,
     /// It has left, and keeps what it has until its drain is over.
     departing: AtomicBool,
     requests: AtomicU32,
@@ -70,6 +80,7 @@ impl LiveEndpoint {
             health: AtomicU8::new(Health::Unknown as u8),
             ejected: AtomicBool::new(false),
             failures: AtomicU32::new(0),
+            since: AtomicU64::new(after_epoch(Instant::now())),
             departing: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             websockets: AtomicU32::new(0),
@@ -108,6 +119,16 @@ impl LiveEndpoint {
     pub(crate) fn set_ejected(&self, ejected: bool) {
         self.failures.store(0, Ordering::Relaxed);
         self.ejected.store(ejected, Ordering::Relaxed);
+    }
+
+    /// Since when it serves without a break.
+    pub(super) fn since(&self) -> Instant {
+        *EPOCH + Duration::from_millis(self.since.load(Ordering::Relaxed))
+    }
+
+    /// It has come back: it was down, ejected, or gone from its cluster until this moment.
+    pub(crate) fn begin_anew(&self, now: Instant) {
+        self.since.store(after_epoch(now), Ordering::Relaxed);
     }
 
     /// A request went well. Writes only after failures: the line stays shared by all workers.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use penstock_model::{Balancing, Cluster, ClusterId, Draining, EndpointSet, Protocol};
@@ -11,6 +12,7 @@ use super::endpoint::{Health, LiveEndpoint};
 use super::gate::Gate;
 use super::sessions::{Sessions, Token};
 use super::shares::Shares;
+use super::slow_start::SlowStart;
 use crate::upstream::Connector;
 
 /// A cluster. Only the plane task changes it; workers read.
@@ -37,6 +39,8 @@ pub(crate) struct Members {
     shares: Shares,
     /// The least loaded one is chosen.
     least_loaded: bool,
+    /// Those that grow into their share, where that is asked for.
+    slow_start: Option<SlowStart>,
     /// Clients' places, where their addresses decide.
     by_client: Option<Arc<ByClient>>,
     /// Endpoints by the tokens of cookies, where those decide.
@@ -81,7 +85,8 @@ impl Members {
             Sessions::new(key, &all, before.and_then(|before| before.sessions.as_ref()), keep)
         });
         let least_loaded = config.balancing == Balancing::LeastConnections;
-        Self { all, available, shares, least_loaded, by_client, sessions }
+        let slow_start = config.slow_start.and_then(|window| SlowStart::new(window, &available, Instant::now()));
+        Self { all, available, shares, least_loaded, slow_start, by_client, sessions }
     }
 }
 
@@ -152,12 +157,18 @@ impl LiveCluster {
             }
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let first = members.shares.turn(turn)?;
+        let mut first = members.shares.turn(turn)?;
+        let ramp = members.slow_start.as_ref().and_then(|slow| slow.ramp(turn, Instant::now()));
+        if let Some(ramp) = ramp.filter(|_| !members.least_loaded) {
+            first = ramp.choose(first, &members.available, &members.shares);
+        }
         let others = || members.available[first..].iter().chain(&members.available[..first]);
-        if members.least_loaded
-            && let Some(endpoint) = least_loaded(others().filter(fresh).take(COMPARED))
-        {
-            return Some(Arc::clone(endpoint));
+        if members.least_loaded {
+            let some = others().filter(fresh).take(COMPARED);
+            let willing = |endpoint: &&Arc<LiveEndpoint>| ramp.is_none_or(|ramp| ramp.accepts(endpoint, 0));
+            if let Some(endpoint) = least_loaded(some.filter(willing)) {
+                return Some(Arc::clone(endpoint));
+            }
         }
         let some = asked.tried.len() + 1;
         others().take(some).find(fresh).or_else(|| others().find(fresh)).or_else(|| others().next()).cloned()

@@ -6,6 +6,7 @@ mod gate;
 mod live;
 mod sessions;
 mod shares;
+mod slow_start;
 
 pub(crate) use choice::{Asked, client_hash};
 pub(crate) use endpoint::Active;

@@ -147,6 +147,7 @@ impl Clusters {
             let place = draining.iter().position(|(old, _)| old.endpoint == *endpoint)?;
             let (back, _) = draining.swap_remove(place);
             back.set_departing(false);
+            back.begin_anew(now);
             commands.push(Command::Returned(Arc::clone(&back)));
             Some(back)
         });

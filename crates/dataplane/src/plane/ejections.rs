@@ -70,7 +70,10 @@ impl Ejections {
     pub(super) fn take_back(&mut self, now: Instant) -> Vec<ClusterId> {
         let due = |ejection: &&Ejection| ejection.until <= now;
         let back: Vec<&Ejection> = self.out().filter(due).collect();
-        back.iter().for_each(|ejection| ejection.endpoint.set_ejected(false));
+        for ejection in &back {
+            ejection.endpoint.set_ejected(false);
+            ejection.endpoint.begin_anew(now);
+        }
         let clusters = back.iter().map(|ejection| ejection.cluster.clone()).collect();
         self.0.retain(|_, ejection| {
             ejection.endpoint.is_ejected() || (ejection.times_left(now) > 0 && !ejection.endpoint.is_departing())

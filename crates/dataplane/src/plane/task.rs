@@ -316,6 +316,7 @@ impl Plane {
                 let before = endpoint.health();
                 if before == Health::Down && report.health == Health::Up {
                     self.ejections.forgive(endpoint);
+                    endpoint.begin_anew(Instant::now());
                 }
                 if endpoint.set_health(report.health) {
                     tracing::info!(

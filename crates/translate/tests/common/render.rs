@@ -248,6 +248,7 @@ fn cluster(cluster: &Cluster) -> Value {
         protocol,
         tls,
         balancing,
+        slow_start,
         affinity,
         probe: health,
         draining,
@@ -274,6 +275,9 @@ fn cluster(cluster: &Cluster) -> Value {
         let OutlierDetection { consecutive_failures, ejection_time, max_percent } = outlier;
         let text = format!("out after {consecutive_failures} failures for {ejection_time:?}, at most {max_percent} %");
         map.insert("outliers".into(), text.into());
+    }
+    if let Some(window) = slow_start {
+        map.insert("slowStart".into(), format!("over {window:?}").into());
     }
     if *limits != Limits::default() {
         let text = format!("{:?} connections, {} pending", limits.max_connections, limits.max_pending);
