@@ -5,10 +5,12 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::timer::{self, Tick};
 
 /// A client's stream.
 #[derive(Debug)]
@@ -19,23 +21,35 @@ pub(crate) struct Io<S> {
 }
 
 /// What the connection's task wants to know of its stream while hyper holds it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flow {
     /// Bytes were written since the last complete flush.
     dirty: Cell<bool>,
-    /// A write is waiting for the client.
-    blocked: Cell<bool>,
+    /// Since when the client has taken nothing of what waits for it.
+    blocked: Cell<Tick>,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self { dirty: Cell::new(false), blocked: Cell::new(Tick::NEVER) }
+    }
 }
 
 impl Flow {
     /// Whether all that was written is out.
     pub(crate) fn is_flushed(&self) -> bool {
-        !self.dirty.get() && !self.blocked.get()
+        !self.dirty.get() && self.blocked.get() == Tick::NEVER
     }
 
-    /// Whether the client does not take what it is sent.
-    pub(crate) fn is_blocked(&self) -> bool {
+    /// Since when the client does not take what it is sent; `NEVER` while it does. Whatever it takes begins it anew.
+    pub(crate) fn blocked(&self) -> Tick {
         self.blocked.get()
+    }
+
+    fn block(&self) {
+        if self.blocked.get() == Tick::NEVER {
+            self.blocked.set(timer::now());
+        }
     }
 }
 
@@ -65,7 +79,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
 impl<S: AsyncWrite + Unpin> Io<S> {
     fn written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.flow.dirty.set(true);
-        self.flow.blocked.set(result.is_pending());
+        match result {
+            Poll::Ready(_) => self.flow.blocked.set(Tick::NEVER),
+            Poll::Pending => self.flow.block(),
+        }
         result
     }
 }
@@ -90,9 +107,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx) else {
+            // What TLS has encrypted may wait for the client although no write does.
+            self.flow.block();
+            return Poll::Pending;
+        };
         self.flow.dirty.set(false);
-        self.flow.blocked.set(false);
+        self.flow.blocked.set(Tick::NEVER);
         Poll::Ready(flushed)
     }
 

@@ -7,6 +7,8 @@ mod http2;
 mod io;
 mod ports;
 mod serve;
+#[cfg(test)]
+mod site;
 mod sniff;
 
 use std::cell::{Cell, RefCell};

@@ -4,6 +4,9 @@
 //! first readable byte hyper gets it, and gives it back when it has been idle for a moment. A WebSocket leaves for a
 //! task of its own.
 
+#[cfg(test)]
+mod tests;
+
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -26,7 +29,7 @@ use super::io::{Flow, Io};
 use super::sniff::First;
 use super::{Port, Worker, http2, sniff};
 use crate::exchange::{Downstream, Held, Tls, serve};
-use crate::timer::{self, PutOff, Span};
+use crate::timer::{self, PutOff, Span, Tick};
 use crate::tls;
 
 /// A connection that is idle that long gives its buffers back.
@@ -232,8 +235,8 @@ async fn drive<S: Parked>(
         let now = match idle {
             true if in_head => Waiting::Head,
             true => Waiting::Park,
-            false if flow.is_blocked() => Waiting::Client,
-            false => Waiting::Nothing,
+            false if flow.blocked() == Tick::NEVER => Waiting::Nothing,
+            false => Waiting::Client(flow.blocked()),
         };
         if now != std::mem::replace(&mut waiting, now) || downstream.served.get() != before {
             clock.put_off(now.limit(downstream.worker.limits.request_head));
@@ -290,8 +293,8 @@ enum Waiting {
     Park,
     /// For the rest of a head.
     Head,
-    /// For the client to read.
-    Client,
+    /// For the client to read, since then.
+    Client(Tick),
 }
 
 impl Waiting {
@@ -299,7 +302,7 @@ impl Waiting {
         match self {
             Self::Park => PARK_AFTER,
             Self::Head => Span::at_least(request_head),
-            Self::Client => const { Span::at_least(STALLED_WRITE) },
+            Self::Client(_) => const { Span::at_least(STALLED_WRITE) },
             Self::Nothing => Span::FOREVER,
         }
     }

@@ -101,7 +101,7 @@ pub(super) async fn connection<S>(
     let session = Rc::new(Session { downstream, meter, moved: Cell::new(timer::now()) });
     let worker = Rc::clone(&session.downstream.worker);
     let clock = timer::sleep_until(Tick::NEVER);
-    let mut driver = Driver { connection, session, flow, clock, blocked: Tick::NEVER, state: State::Open };
+    let mut driver = Driver { connection, session, flow, clock, state: State::Open };
     let mut closed = pin!(port.closed());
     poll_fn(|cx| driver.poll(cx, closed.as_mut())).await;
     worker.collect_later();
@@ -113,8 +113,6 @@ struct Driver<S> {
     session: Rc<Session>,
     flow: Rc<Flow>,
     clock: Sleep,
-    /// Since when the client takes nothing.
-    blocked: Tick,
     state: State,
 }
 
@@ -186,11 +184,6 @@ where
 
     /// Ready when time is over: with `true` the connection is to be polled once more, for it has something to say.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        match (self.flow.is_blocked(), self.blocked) {
-            (true, Tick::NEVER) => self.blocked = timer::now(),
-            (false, _) => self.blocked = Tick::NEVER,
-            _ => {}
-        }
         loop {
             let due = self.due();
             if self.clock.due() > due {
@@ -210,7 +203,7 @@ where
 
     /// When patience ends. A request under way has timers of its own: then it is only looked again.
     fn due(&self) -> Tick {
-        let blocked = self.blocked.after(const { Span::at_least(STALLED_WRITE) });
+        let blocked = self.flow.blocked().after(const { Span::at_least(STALLED_WRITE) });
         let moved = self.session.moved.get();
         let soon = match self.state {
             State::Open => false,
@@ -222,7 +215,7 @@ where
 
     /// Whether there is something to be said to the client.
     fn time_is_over(&mut self) -> bool {
-        if self.blocked != Tick::NEVER {
+        if self.flow.blocked() != Tick::NEVER {
             self.session.downstream.count_refused("none", "slow_reader");
             return false;
         }

@@ -1,50 +1,22 @@
 //! What takes minutes, on a clock of the test's: clients that stand still.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use h2::client::{Builder as Client, SendRequest};
 use http::Request;
-use prometheus::{IntGauge, Registry};
-use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::Instant;
 
-use super::super::{Limits, Totals, Worker};
+use super::super::site::Site;
 use super::*;
-use crate::access_log::WorkerLog;
-use crate::metrics::{LocalMetrics, Metrics};
-
-/// A worker without a listener: it answers everything with 404.
-struct Site {
-    worker: Rc<Worker>,
-    metrics: Metrics,
-}
 
 impl Site {
-    fn new() -> Self {
-        let metrics = Metrics::register(&Registry::new(), false).unwrap();
-        let request_head = Duration::from_secs(60);
-        let limits = Limits { max_connections: 10, per_listener: None, clients: None, request_head, collect: || {} };
-        let log = WorkerLog::new(None, metrics.access_log_lost.with_label_values::<&str>(&[]));
-        let failing = tokio::sync::mpsc::unbounded_channel().0;
-        let live = Arc::new(ArcSwap::default());
-        let local = LocalMetrics::new(metrics.clone());
-        Self { worker: Worker::new(live, local, log, Arc::new(Totals::default()), limits, failing), metrics }
-    }
-
     /// Serves the other end of the result.
     fn connection(&self, buffer: usize) -> (DuplexStream, JoinHandle<()>) {
         let (near, far) = duplex(buffer);
-        let peer = "192.0.2.1:1".parse().unwrap();
-        let downstream = Downstream::new(&self.worker, 80, peer, None);
-        let counted = Counted::new(&self.worker, IntGauge::new("open", "open").unwrap(), None);
-        (near, spawn_local(connection(downstream, Port::new(80), far, Bytes::new(), counted)))
-    }
-
-    fn refused(&self, reason: &str) -> u64 {
-        self.metrics.refused.with_label_values(&["none", reason]).get()
+        let downstream = Downstream::new(self.worker(), 80, self.peer(), None);
+        (near, spawn_local(connection(downstream, Port::new(80), far, Bytes::new(), self.counted())))
     }
 }
 
@@ -136,6 +108,27 @@ async fn a_client_that_reads_nothing_is_given_up_after_a_minute() {
         assert!(took >= STALLED_WRITE && took < STALLED_WRITE + Duration::from_secs(1), "{took:?}");
         assert_eq!(site.refused("slow_reader"), 1);
         flood.await.unwrap();
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_slowly_is_not_given_up() {
+    let test = async {
+        let site = Site::new();
+        let (mut stream, served) = site.connection(1024);
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let ping = [&b"\0\0\x08\x06\0\0\0\0\0"[..], &[0; 8]].concat();
+        let (mut from, mut to) = tokio::io::split(stream);
+        let flood = spawn_local(async move { while to.write_all(&ping).await.is_ok() {} });
+        // There is always more for it than it takes.
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            from.read_exact(&mut [0; 200]).await.unwrap();
+        }
+        assert_eq!(site.refused("slow_reader"), 0);
+        assert!(!served.is_finished());
+        flood.abort();
     };
     LocalSet::new().run_until(test).await;
 }
