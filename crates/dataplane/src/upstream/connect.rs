@@ -37,11 +37,13 @@ pub(crate) async fn connect(address: SocketAddr, limit: Option<Duration>) -> Res
     Ok(stream)
 }
 
-/// What both sides of the proxy want of a socket: no delay, and dead peers found out (60 s, 15 s, 4 tries).
-pub(crate) fn configure(stream: &TcpStream) {
+/// What both sides of the proxy want of a socket: no delay, and dead peers found out (60 s, 15 s, 4 tries). On Linux what is
+/// accepted has the options of the socket that listens, as they were when the connection was made.
+pub(crate) fn configure<'s>(socket: impl Into<SockRef<'s>>) {
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
+    let socket = socket.into();
     // A socket that refuses an option still carries bytes.
-    let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&keepalive);
 }

@@ -16,7 +16,6 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{OfClient, Port, Worker, serve};
 use crate::proxy_protocol::{self, ProxyError};
 use crate::timer;
-use crate::upstream::configure;
 
 /// How long accepting pauses when descriptors run out.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -91,7 +90,6 @@ fn begin(worker: &Rc<Worker>, port: &Rc<Port>, stream: TcpStream, peer: SocketAd
         Some(admitted) => admitted,
         None => None,
     };
-    configure(&stream);
     facts.accepted.inc();
     let counted = Counted::new(worker, facts.open.clone(), of_client);
     let (worker, port) = (Rc::clone(worker), Rc::clone(port));
