@@ -111,9 +111,9 @@ impl EndpointSet {
 /// The protocol to the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1.
+    /// HTTP/1.1; over TLS what the backend picks ([`UpstreamTls::http2`]).
     Http1,
-    /// HTTP/2 with prior knowledge on TCP, or by ALPN over TLS.
+    /// HTTP/2 with prior knowledge.
     Http2,
 }
 
@@ -126,6 +126,8 @@ pub struct UpstreamTls {
     pub authorities: Option<Arc<[u8]>>,
     /// Server name to ask for and verify; `None`: the Host that is sent.
     pub server_name: Option<Name>,
+    /// Whether HTTP/2 is offered; the backend picks.
+    pub http2: bool,
 }
 
 /// How an endpoint is chosen.

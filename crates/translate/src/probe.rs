@@ -14,7 +14,8 @@ use crate::settings::duration;
 const HOST: &str = "127.0.0.1";
 
 /// TLS of a probe that nobody says more about: it asks whether somebody lives, as the kubelet's does.
-pub(crate) const UNVERIFIED: UpstreamTls = UpstreamTls { verify: false, authorities: None, server_name: None };
+pub(crate) const UNVERIFIED: UpstreamTls =
+    UpstreamTls { verify: false, authorities: None, server_name: None, http2: true };
 
 /// A probe by name, as the gateway declares it.
 pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Finding>) -> Probe {
@@ -62,10 +63,10 @@ fn status_range(codes: &str) -> Option<StatusRange> {
 }
 
 /// What is asked where nobody says anything: any complete HTTP answer below 500 is good.
-pub(crate) fn default(host: Option<&str>, tls: bool) -> Probe {
+pub(crate) fn default(host: Option<&str>, tls: Option<&UpstreamTls>) -> Probe {
     Probe {
         name: "default".into(),
-        tls: tls.then_some(UNVERIFIED),
+        tls: tls.map(|tls| UpstreamTls { http2: tls.http2, ..UNVERIFIED }),
         host: host.unwrap_or(HOST).into(),
         path: "/".into(),
         port: None,

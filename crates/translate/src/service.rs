@@ -211,8 +211,8 @@ pub(crate) fn chosen_probe(settings: &Settings) -> Option<Probe> {
 /// The default asks for the host that the settings send, as Azure's does.
 fn default_probe(settings: &Settings) -> Probe {
     match &settings.host {
-        penstock_model::HostRewrite::Set(host) => probe::default(Some(host.as_str()), settings.tls.is_some()),
-        _ => probe::default(None, settings.tls.is_some()),
+        penstock_model::HostRewrite::Set(host) => probe::default(Some(host.as_str()), settings.tls.as_ref()),
+        _ => probe::default(None, settings.tls.as_ref()),
     }
 }
 

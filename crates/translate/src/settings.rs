@@ -25,7 +25,7 @@ pub(crate) struct Settings {
     pub(crate) label: Name,
     /// In place of the Service's target port.
     pub(crate) port: Option<u16>,
-    /// Whether backends are spoken to in HTTP/2.
+    /// Whether backends are spoken to in HTTP/2, which none of them picked.
     pub(crate) http2: bool,
     /// With protocol HTTPS. The authorities are filled in by the rule, which knows the objects.
     pub(crate) tls: Option<UpstreamTls>,
@@ -149,7 +149,7 @@ pub(crate) fn parse(
         let message = format!("{} has no effect without protocol HTTPS: set that, or remove it", at("tls"));
         findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
     }
-    let gateway::BackendTls { ca_certificate_refs, sni_name, verify } = tls.unwrap_or_default();
+    let gateway::BackendTls { ca_certificate_refs, sni_name, verify, http2 } = tls.unwrap_or_default();
     if https && !verify && !ca_certificate_refs.is_empty() {
         let message =
             format!("{0}.caCertificateRefs has no effect with {0}.verify false: remove one of them", at("tls"));
@@ -164,6 +164,7 @@ pub(crate) fn parse(
             (None, HostRewrite::Set(authority)) => Some(authority.host().into()),
             (None, _) => None,
         },
+        http2,
     });
     let probe = match probe {
         // A probe speaks HTTP/1.1.

@@ -92,7 +92,7 @@ pub struct NamedBackendSettings {
     "slowStart cannot change where a client's address leads: remove it, or use another loadBalancing than IpHash"
 )])))]
 pub struct BackendSettings {
-    /// What is spoken to the backend: HTTP (1.1), HTTPS, or H2C (HTTP/2 without TLS). Default: HTTP.
+    /// What is spoken to the backend: HTTP (1.1), HTTPS (HTTP/2 where the backend picks it in the handshake, else HTTP/1.1), or H2C (HTTP/2 without TLS). Default: HTTP.
     #[serde(default = "defaults::backend_protocol")]
     pub protocol: BackendProtocol,
 
@@ -204,7 +204,7 @@ impl Default for BackendSettings {
 pub enum BackendProtocol {
     /// HTTP/1.1.
     Http,
-    /// HTTP over TLS.
+    /// HTTP over TLS; HTTP/2 where the backend picks it.
     Https,
     /// HTTP/2 without TLS, with prior knowledge.
     H2c,
@@ -297,10 +297,14 @@ pub struct BackendTls {
     /// Whether the certificate is checked at all. Default: true.
     #[serde(default = "defaults::yes")]
     pub verify: bool,
+
+    /// Whether HTTP/2 is offered in the handshake (ALPN), which gRPC needs; the backend picks. WebSockets are always opened in HTTP/1.1. Default: true.
+    #[serde(default = "defaults::yes")]
+    pub http2: bool,
 }
 
 impl Default for BackendTls {
     fn default() -> Self {
-        Self { ca_certificate_refs: Vec::new(), sni_name: None, verify: defaults::yes() }
+        Self { ca_certificate_refs: Vec::new(), sni_name: None, verify: defaults::yes(), http2: defaults::yes() }
     }
 }

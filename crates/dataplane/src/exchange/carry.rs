@@ -1,58 +1,167 @@
 //! What carries a request to an endpoint: a connection that is idle, a stream of a shared one, or a new connection.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use penstock_model::HostRewrite;
 
 use super::attempt::Failure;
 use super::forward::{Headers, Outbound};
 use crate::cluster::{Active, LiveCluster, LiveEndpoint};
+use crate::timer;
 use crate::upstream::h1::{self, Connection};
-use crate::upstream::{Carrier, Connector, Counted, Cut, Link, connect};
+use crate::upstream::{Carrier, ConnectError, Counted, Cut, Exchange, Link, Offer, Opening, Secured, Turn, connect};
+
+/// What a request asks of what carries it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Nothing that was there before: the last attempt met a connection that its backend had closed.
+    pub(super) fresh: bool,
+    /// Another protocol is to follow, which only HTTP/1.1 can carry.
+    pub(super) upgrade: bool,
+}
+
+/// What may be spoken to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    Http1,
+    Http2,
+    /// What the backend picks in the handshake.
+    Either,
+}
 
 impl Outbound<'_> {
-    /// An idle connection, or a new one.
-    pub(super) async fn link(&self, cluster: &LiveCluster, active: &Active, fresh: bool) -> Result<Box<Link>, Failure> {
+    /// What there is already, or a new connection.
+    pub(super) async fn link(
+        &self,
+        cluster: &LiveCluster,
+        active: &Active,
+        wanted: Wanted,
+    ) -> Result<Box<Link>, Failure> {
         let worker = &self.downstream.worker;
         let endpoint = active.endpoint();
-        if cluster.speaks_http2() {
-            return self.stream(endpoint, fresh).await;
-        }
-        if let Some(connector) = cluster.connector() {
-            // Boxed: a request without TLS needs no room for a handshake.
-            return Box::pin(self.secured(connector, endpoint, fresh)).await;
-        }
-        if let Some(link) = worker.pool.take(endpoint, None).filter(|_| !fresh) {
+        let (secured, speaks) = match cluster.connector() {
+            Some(connector) => {
+                let either = connector.offers_http2() && !wanted.upgrade;
+                let secured = connector.to(self.host(endpoint), endpoint.endpoint.address)?;
+                (Some(secured), if either { Speaks::Either } else { Speaks::Http1 })
+            }
+            None => (None, if cluster.speaks_http2() { Speaks::Http2 } else { Speaks::Http1 }),
+        };
+        if !wanted.fresh
+            && let Some(link) = self.existing(endpoint, secured.as_ref(), speaks)
+        {
             return Ok(link);
         }
+        if secured.is_some() || speaks != Speaks::Http1 {
+            // Boxed: a request without TLS needs no room for a handshake.
+            return Box::pin(self.open(endpoint, secured, speaks)).await;
+        }
         let stream = connect(endpoint.endpoint.address, self.forward.connect_timeout).await?;
-        let labels = [&*self.forward.pool, &*self.forward.settings, &*endpoint.address];
-        let counted = Counted::new(worker.metrics.families().backend_connections.with_label_values(&labels));
         let carrier = Carrier::Http1(Connection::new(stream));
-        Ok(Box::new(Link::new(carrier, Arc::clone(endpoint), worker.pool.enter(endpoint), Some(counted))))
+        Ok(Box::new(Link::new(carrier, Arc::clone(endpoint), worker.pool.enter(endpoint), Some(self.counted(endpoint)))))
     }
 
-    /// The same over TLS.
-    async fn secured(
+    /// A stream of a connection that has room, or an idle connection.
+    fn existing(&self, endpoint: &Arc<LiveEndpoint>, secured: Option<&Secured>, speaks: Speaks) -> Option<Box<Link>> {
+        let worker = &self.downstream.worker;
+        if speaks != Speaks::Http1
+            && let Some(exchange) = worker.sessions.take(endpoint, secured)
+        {
+            return Some(stream(exchange, endpoint));
+        }
+        if speaks == Speaks::Http2 { None } else { worker.pool.take(endpoint, secured) }
+    }
+
+    /// A new connection, or a stream of one that another request makes just now.
+    async fn open(
         &self,
-        connector: Arc<Connector>,
         endpoint: &Arc<LiveEndpoint>,
-        fresh: bool,
+        secured: Option<Secured>,
+        speaks: Speaks,
+    ) -> Result<Box<Link>, Failure> {
+        let address = endpoint.endpoint.address;
+        let mut limit = self.forward.connect_timeout;
+        let mut opening = None;
+        let shared = |secured: Option<&Secured>| match speaks {
+            Speaks::Http1 => false,
+            Speaks::Http2 => true,
+            Speaks::Either => secured.is_some_and(|secured| secured.connector.expects_http2()),
+        };
+        while shared(secured.as_ref()) {
+            let waiting = match self.downstream.worker.sessions.turn(endpoint, secured.as_ref()) {
+                Turn::First(first) => {
+                    opening = Some(first);
+                    break;
+                }
+                Turn::Wait(waiting) => waiting.ended(),
+            };
+            let worth_a_look = match &mut limit {
+                None => waiting.await,
+                Some(left) => {
+                    let started = Instant::now();
+                    let ended = timer::timeout(*left, Box::pin(waiting)).await;
+                    *left = left.saturating_sub(started.elapsed());
+                    ended.map_err(|_elapsed| self.late(address))?
+                }
+            };
+            if !worth_a_look {
+                break;
+            }
+            if let Some(link) = self.existing(endpoint, secured.as_ref(), speaks) {
+                return Ok(link);
+            }
+        }
+        if limit.is_some_and(|left| left.is_zero()) {
+            return Err(self.late(address).into());
+        }
+        let made = self.make(endpoint, secured, speaks, limit).await;
+        if made.is_err() {
+            opening.map(Opening::failed);
+        }
+        made
+    }
+
+    /// A new connection, with HTTP on it.
+    async fn make(
+        &self,
+        endpoint: &Arc<LiveEndpoint>,
+        secured: Option<Secured>,
+        speaks: Speaks,
+        limit: Option<Duration>,
     ) -> Result<Box<Link>, Failure> {
         let worker = &self.downstream.worker;
         let address = endpoint.endpoint.address;
-        let secured = connector.to(self.host(endpoint), address)?;
-        if let Some(link) = worker.pool.take(endpoint, Some(&secured)).filter(|_| !fresh) {
-            return Ok(link);
+        let broken = |error| Failure::Backend(h1::Error::Http2(error));
+        let Some(secured) = secured else {
+            let socket = connect(address, limit).await?;
+            let (cut, counted) = (worker.pool.enter(endpoint), self.counted(endpoint));
+            let opened = worker.sessions.open(socket, endpoint, None, cut, counted).await;
+            return Ok(stream(opened.map_err(broken)?, endpoint));
+        };
+        let offer = if speaks == Speaks::Http1 { Offer::Http1 } else { Offer::Any };
+        let (socket, http2) = secured.connect(address, offer, limit).await?;
+        let (cut, counted) = (worker.pool.enter(endpoint), self.counted(endpoint));
+        if http2 {
+            let opened = worker.sessions.open(socket, endpoint, Some(secured), cut, counted).await;
+            return Ok(stream(opened.map_err(broken)?, endpoint));
         }
-        let stream = secured.connect(address, self.forward.connect_timeout).await?;
-        let labels = [&*self.forward.pool, &*self.forward.settings, &*endpoint.address];
-        let counted = Counted::new(worker.metrics.families().backend_connections.with_label_values(&labels));
-        let carrier = Carrier::Tls(Box::new(Connection::new(stream)));
-        let mut link = Link::new(carrier, Arc::clone(endpoint), worker.pool.enter(endpoint), Some(counted));
+        let carrier = Carrier::Tls(Box::new(Connection::new(socket)));
+        let mut link = Link::new(carrier, Arc::clone(endpoint), cut, Some(counted));
         link.secured = Some(Box::new(secured));
         Ok(Box::new(link))
+    }
+
+    fn counted(&self, endpoint: &LiveEndpoint) -> Counted {
+        let labels = [&*self.forward.pool, &*self.forward.settings, &*endpoint.address];
+        Counted::new(self.downstream.worker.metrics.families().backend_connections.with_label_values(&labels))
+    }
+
+    /// Nothing came of waiting.
+    fn late(&self, address: SocketAddr) -> ConnectError {
+        ConnectError::TimedOut(address, self.forward.connect_timeout.unwrap_or_default())
     }
 
     /// Host as it is sent.
@@ -70,24 +179,12 @@ impl Outbound<'_> {
             }
         }
     }
+}
 
-    /// A stream of a connection that speaks HTTP/2, or of a new one.
-    async fn stream(&self, endpoint: &Arc<LiveEndpoint>, fresh: bool) -> Result<Box<Link>, Failure> {
-        let worker = &self.downstream.worker;
-        let exchange = match worker.sessions.take(endpoint).filter(|_| !fresh) {
-            Some(exchange) => exchange,
-            None => {
-                let stream = connect(endpoint.endpoint.address, self.forward.connect_timeout).await?;
-                let labels = [&*self.forward.pool, &*self.forward.settings, &*endpoint.address];
-                let counted = Counted::new(worker.metrics.families().backend_connections.with_label_values(&labels));
-                let opened = worker.sessions.open(stream, endpoint, worker.pool.enter(endpoint), counted).await;
-                opened.map_err(|error| Failure::Backend(h1::Error::Http2(error)))?
-            }
-        };
-        let reused = exchange.is_reused();
-        // The end of a drain ends the connection, and with it the stream.
-        let mut link = Link::new(Carrier::Http2(exchange), Arc::clone(endpoint), Rc::new(Cut::default()), None);
-        link.reused = reused;
-        Ok(Box::new(link))
-    }
+/// A stream as what carries a request. The end of a drain ends its connection, and with it the stream.
+fn stream(exchange: Exchange, endpoint: &Arc<LiveEndpoint>) -> Box<Link> {
+    let reused = exchange.is_reused();
+    let mut link = Link::new(Carrier::Http2(exchange), Arc::clone(endpoint), Rc::new(Cut::default()), None);
+    link.reused = reused;
+    Box::new(link)
 }

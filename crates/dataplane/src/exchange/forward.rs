@@ -12,6 +12,7 @@ use penstock_model::{Balancing, Forward};
 
 use super::attempt::{Attempt, Failure};
 use super::body::{Body, Stream};
+use super::carry::Wanted;
 use super::headers::{Added, Kept, strip_response, upgrade};
 use super::record::Record;
 use super::rewrite::Rewritten;
@@ -96,8 +97,9 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
         // Routing takes no time worth another look at the clock; waiting for a place does.
         let started = if record.attempts == 1 && place.is_none() { record.started() } else { Instant::now() };
         let active = endpoint.begin(place.take());
+        let wanted = Wanted { fresh: stale, upgrade: protocol.is_some() };
         let attempt = async {
-            let mut link = out.link(cluster, &active, stale).await.map_err(|error| (error, Progress::Nothing))?;
+            let mut link = out.link(cluster, &active, wanted).await.map_err(|error| (error, Progress::Nothing))?;
             if out.start(&mut link, protocol.as_ref(), length).is_err() {
                 return Err((Failure::Client, Progress::Nothing));
             }
@@ -157,7 +159,9 @@ enum Progress {
 
 impl Progress {
     fn of(link: &Link, length: BodyLength) -> Self {
-        if length != BodyLength::Empty || link.connection.anything_received() {
+        if link.connection.is_untouched() {
+            Self::Nothing
+        } else if length != BodyLength::Empty || link.connection.anything_received() {
             // A piece of the body may be taken from the client and lost, also when the socket took none of it.
             Self::Beyond
         } else if link.connection.bytes_sent() == 0 {

@@ -1,7 +1,8 @@
 //! One probe: connect, ask, look at the answer.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::upstream::h1::{BodyLength, Connection, Error, RequestHead, ResponseEvent, SendError};
-use crate::upstream::{ConnectError, Connector};
+use crate::upstream::{Carrier, ConnectError, Connector, Offer, Secured, single};
 
 /// The part of a body in which the expected text must stand.
 const MAX_BODY: usize = 64 * 1024;
@@ -44,22 +45,41 @@ pub(crate) async fn check(
     address: SocketAddr,
 ) -> Result<(), Unhealthy> {
     let Some(connector) = connector else {
-        return ask(probe, TcpStream::connect(address).await.map_err(Unhealthy::Connect)?).await;
+        let stream = TcpStream::connect(address).await.map_err(Unhealthy::Connect)?;
+        return ask(probe, Carrier::Http1(Connection::new(stream))).await;
     };
-    let connected = match Arc::clone(connector).to(probe.host.as_bytes(), address) {
+    let connect = async {
+        let secured = Arc::clone(connector).to(probe.host.as_bytes(), address)?;
         // The probe's own timeout is about all of it.
-        Ok(secured) => secured.connect(address, None).await,
-        Err(error) => Err(error),
+        let (stream, http2) = secured.connect(address, Offer::Any, None).await?;
+        Ok((secured, stream, http2))
     };
-    match connected {
-        Ok(stream) => ask(probe, stream).await,
+    match connect.await {
+        Ok((secured, stream, true)) => ask_in_http2(probe, stream, Some(secured)).await,
+        Ok((_, stream, false)) => ask(probe, Carrier::Tls(Box::new(Connection::new(stream)))).await,
         Err(ConnectError::Failed(_, error)) => Err(Unhealthy::Connect(error)),
         Err(error) => Err(Unhealthy::Tls(error)),
     }
 }
 
-async fn ask<S: AsyncRead + AsyncWrite + Unpin>(probe: &Probe, stream: S) -> Result<(), Unhealthy> {
-    let mut connection = Connection::new(stream);
+/// Asks on the only stream of a connection, which is polled meanwhile.
+async fn ask_in_http2<S>(probe: &Probe, stream: S, secured: Option<Secured>) -> Result<(), Unhealthy>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let opened = single(stream, secured).await;
+    let (exchange, connection) = opened.map_err(|error| Unhealthy::Answer(Error::Http2(error)))?;
+    let (mut connection, mut asking) = (pin!(connection), pin!(ask(probe, Carrier::Http2(exchange))));
+    let mut over = false;
+    poll_fn(|cx| {
+        // What ended it shows on the stream.
+        over = over || connection.as_mut().poll(cx).is_ready();
+        asking.as_mut().poll(cx)
+    })
+    .await
+}
+
+async fn ask(probe: &Probe, mut carrier: Carrier) -> Result<(), Unhealthy> {
     let head = RequestHead {
         method: &Method::GET,
         target: probe.path.as_bytes(),
@@ -69,20 +89,20 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(probe: &Probe, stream: S) -> Res
         extra: &|put| put("user-agent", concat!("penstock-probe/", env!("CARGO_PKG_VERSION")).as_bytes()),
         upgrade: None,
     };
-    connection.start(&head, BodyLength::Empty, false).map_err(|_| Unhealthy::Probe)?;
+    carrier.start(&head, BodyLength::Empty, false).map_err(|_| Unhealthy::Probe)?;
     let mut nothing = Empty::<Bytes>::new();
-    let sent = poll_fn(|cx| connection.poll_send(cx, &mut nothing)).await;
+    let sent = poll_fn(|cx| carrier.poll_send(cx, &mut nothing)).await;
     if let Err(SendError::Backend(error)) = sent {
         return Err(Unhealthy::Answer(error));
     }
     let answer = loop {
-        match poll_fn(|cx| connection.poll_head(cx)).await.map_err(Unhealthy::Answer)? {
+        match poll_fn(|cx| carrier.poll_head(cx)).await.map_err(Unhealthy::Answer)? {
             ResponseEvent::Interim(_) => {}
             ResponseEvent::Final(head) => break head,
         }
     };
     let mut body = BytesMut::new();
-    while let Some(frame) = poll_fn(|cx| connection.poll_frame(cx)).await {
+    while let Some(frame) = poll_fn(|cx| carrier.poll_frame(cx)).await {
         let frame = frame.map_err(Unhealthy::Answer)?;
         if let Some(data) = frame.data_ref() {
             body.extend_from_slice(&data[..data.len().min(MAX_BODY.saturating_sub(body.len()))]);

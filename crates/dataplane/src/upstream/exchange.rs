@@ -94,6 +94,12 @@ impl Carrier {
         either!(self, carrier => carrier.waits_for_body())
     }
 
+    /// Whether nothing of the request can be lost: it may be sent elsewhere, whatever it is.
+    pub(crate) fn is_untouched(&self) -> bool {
+        // A connection of HTTP/1.1 takes the request with its first call.
+        matches!(self, Self::Http2(stream) if stream.is_untouched())
+    }
+
     /// Whether another request may follow.
     pub(crate) fn is_reusable(&self) -> bool {
         match self {

@@ -10,7 +10,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use super::link::{Cut, Link};
-use super::tls::Secured;
+use super::tls::{Secured, serves};
 use crate::cluster::LiveEndpoint;
 use crate::timer;
 
@@ -43,11 +43,7 @@ impl Pool {
     pub(crate) fn take(&self, endpoint: &LiveEndpoint, wanted: Option<&Secured>) -> Option<Box<Link>> {
         let mut endpoints = self.0.endpoints.borrow_mut();
         let idle = &mut endpoints.get_mut(&endpoint.number)?.idle;
-        let fits = |link: &Link| match (link.secured.as_deref(), wanted) {
-            (None, None) => true,
-            (Some(made), Some(wanted)) => made.serves(wanted),
-            _ => false,
-        };
+        let fits = |link: &Link| serves(link.secured.as_deref(), wanted);
         while let Some(at) = idle.iter().rposition(|link| fits(link)) {
             let mut link = idle.remove(at);
             // A closed or talking connection is known by a poll; it needs no waker, nobody waits.

@@ -1,10 +1,11 @@
 //! TLS towards backends: what a cluster trusts and which name it asks for, built by the plane before a request needs it.
 //!
 //! A connection is used again only by requests of the same settings that ask for the same name: it was that name that the
-//! certificate was checked against.
+//! certificate was checked against. What is spoken on it is the backend's choice (ALPN, RFC 7301).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -23,12 +24,34 @@ use tokio_rustls::client::TlsStream;
 use super::connect::{ConnectError, connect};
 use crate::tls::provider;
 
+/// Identifiers of the protocols (RFC 7301 6, RFC 9113 3.1).
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
+
 /// The client's side of TLS for a cluster.
 #[derive(Debug)]
 pub(crate) struct Connector {
     settings: UpstreamTls,
     /// Or why no handshake can be made: then there is no connection at all.
-    config: Result<Arc<ClientConfig>, String>,
+    config: Result<Configs, String>,
+    /// What the last handshake of any worker makes one expect of the next.
+    expects_http2: AtomicBool,
+}
+
+/// The same but for the protocols that are offered.
+#[derive(Debug)]
+struct Configs {
+    any: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
+}
+
+/// Which protocols a handshake offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// HTTP/2, unless the settings are against it, and HTTP/1.1.
+    Any,
+    /// HTTP/1.1 alone: a WebSocket needs it.
+    Http1,
 }
 
 /// What a connection was made with.
@@ -38,35 +61,61 @@ pub(crate) struct Secured {
     pub(crate) name: ServerName<'static>,
 }
 
-impl Secured {
-    /// Whether a connection made with this may carry a request that wants that.
-    pub(super) fn serves(&self, wanted: &Self) -> bool {
-        Arc::ptr_eq(&self.connector, &wanted.connector) && self.name == wanted.name
+/// Whether a connection made with one may carry a request that wants the other: with the same TLS, or none.
+pub(super) fn serves(made: Option<&Secured>, wanted: Option<&Secured>) -> bool {
+    match (made, wanted) {
+        (None, None) => true,
+        (Some(made), Some(wanted)) => Arc::ptr_eq(&made.connector, &wanted.connector) && made.name == wanted.name,
+        _ => false,
     }
+}
 
-    /// Connects and makes the handshake, both within `limit`.
+impl Secured {
+    /// Connects and makes the handshake, both within `limit`. Says whether the backend picked HTTP/2.
     pub(crate) async fn connect(
         &self,
         address: SocketAddr,
+        offer: Offer,
         limit: Option<Duration>,
-    ) -> Result<TlsStream<TcpStream>, ConnectError> {
+    ) -> Result<(TlsStream<TcpStream>, bool), ConnectError> {
         let failed = |error| ConnectError::Tls(address, error);
-        let config = self.connector.config.as_ref().map_err(|why| failed(io::Error::other(why.clone())))?;
+        let configs = self.connector.config.as_ref().map_err(|why| failed(io::Error::other(why.clone())))?;
+        let config = if offer == Offer::Any { &configs.any } else { &configs.http1 };
         let started = std::time::Instant::now();
         let stream = connect(address, limit).await?;
         let handshake = TlsConnector::from(Arc::clone(config)).connect(self.name.clone(), stream);
-        let Some(limit) = limit else { return handshake.await.map_err(failed) };
-        let left = limit.saturating_sub(started.elapsed());
-        match crate::timer::timeout(left, Box::pin(handshake)).await {
-            Ok(result) => result.map_err(failed),
-            Err(_elapsed) => Err(failed(io::Error::new(io::ErrorKind::TimedOut, format!("no handshake in {limit:?}")))),
+        let stream = match limit {
+            None => handshake.await.map_err(failed)?,
+            Some(limit) => {
+                let left = limit.saturating_sub(started.elapsed());
+                let late =
+                    |_elapsed| io::Error::new(io::ErrorKind::TimedOut, format!("no handshake in {limit:?}"));
+                crate::timer::timeout(left, Box::pin(handshake)).await.map_err(late).flatten().map_err(failed)?
+            }
+        };
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        if offer == Offer::Any && self.connector.expects_http2() != http2 {
+            self.connector.expects_http2.store(http2, Ordering::Relaxed);
         }
+        Ok((stream, http2))
     }
 }
 
 impl Connector {
     pub(crate) fn new(settings: &UpstreamTls) -> Self {
-        Self { settings: settings.clone(), config: config(settings) }
+        let expects_http2 = AtomicBool::new(settings.http2);
+        Self { settings: settings.clone(), config: configs(settings), expects_http2 }
+    }
+
+    /// Whether backends may pick HTTP/2.
+    pub(crate) fn offers_http2(&self) -> bool {
+        self.settings.http2
+    }
+
+    /// Whether the next handshake will end in HTTP/2: as the last one did, and before the first as is offered. It
+    /// decides who waits for whom, and nothing else: endpoints may differ, and change.
+    pub(crate) fn expects_http2(&self) -> bool {
+        self.expects_http2.load(Ordering::Relaxed)
     }
 
     /// Whether it was built from these settings.
@@ -101,7 +150,7 @@ fn server_name(host: &str) -> Option<ServerName<'static>> {
     }
 }
 
-fn config(settings: &UpstreamTls) -> Result<Arc<ClientConfig>, String> {
+fn configs(settings: &UpstreamTls) -> Result<Configs, String> {
     let builder = ClientConfig::builder_with_provider(provider());
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
     let verifier: Arc<dyn ServerCertVerifier> = if settings.verify {
@@ -115,8 +164,13 @@ fn config(settings: &UpstreamTls) -> Result<Arc<ClientConfig>, String> {
         Arc::new(AnyCertificate(provider()))
     };
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    config.alpn_protocols = vec![HTTP1.to_vec()];
+    let http1 = Arc::new(config.clone());
+    if settings.http2 {
+        config.alpn_protocols.insert(0, HTTP2.to_vec());
+    }
+    // They share the sessions that can be resumed: a resumed handshake agrees on a protocol anew (RFC 7301 3.1).
+    Ok(Configs { any: Arc::new(config), http1 })
 }
 
 fn roots_of(pem: &[u8]) -> RootCertStore {

@@ -1,40 +1,78 @@
-//! A backend that speaks HTTP/2 only, as gRPC servers do: it echoes bodies as they come and ends with trailers.
+//! A backend that speaks HTTP/2, as gRPC servers do: it echoes bodies as they come and ends with trailers. Over TLS it may
+//! give connections that pick HTTP/1.1 to another backend.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use tokio::net::TcpListener;
+use penstock_testkit::{Backend, Identity};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 /// The backend; it ends with the test's runtime.
 pub(crate) struct H2c {
     addr: SocketAddr,
-    connections: Arc<AtomicUsize>,
+    state: Arc<State>,
+    command: watch::Sender<Command>,
+}
+
+#[derive(Default)]
+struct State {
+    connections: AtomicUsize,
+    handshakes: AtomicUsize,
+    tls: Mutex<Option<Arc<ServerConfig>>>,
+    http1: Option<SocketAddr>,
+}
+
+/// What its connections are told.
+#[derive(Clone, Copy)]
+enum Command {
+    Serve,
+    GoAway,
+    Cut,
 }
 
 impl H2c {
-    /// Listens on a free port of 127.0.0.1.
+    /// Without TLS, on a free port of 127.0.0.1.
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-        let addr = listener.local_addr().expect("a bound socket has an address");
-        let connections = Arc::new(AtomicUsize::new(0));
-        let accepted = Arc::clone(&connections);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                accepted.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(async move {
-                    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
-                    while let Some(Ok((request, respond))) = connection.accept().await {
-                        tokio::spawn(answer(request, respond));
-                    }
-                });
-            }
-        });
-        Self { addr, connections }
+        Self::listen(State::default()).await
+    }
+
+    /// Over TLS, picking one of these protocols by ALPN; `http1` serves what is not HTTP/2.
+    pub(crate) async fn start_tls(config: &ServerConfig, protocols: &[&str], http1: Option<&Backend>) -> Self {
+        let backend = Self::listen(State { http1: http1.map(Backend::addr), ..State::default() }).await;
+        backend.configure(config, protocols);
+        backend
+    }
+
+    /// The same with this certificate, for HTTP/2 alone.
+    pub(crate) async fn start_h2(identity: &Identity) -> Self {
+        Self::start_tls(&identity.server_config(), &["h2"], None).await
+    }
+
+    /// Other TLS for the connections to come.
+    pub(crate) fn configure(&self, config: &ServerConfig, protocols: &[&str]) {
+        let mut config = config.clone();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        *self.state.tls.lock().expect("no panic while held") = Some(Arc::new(config));
+    }
+
+    /// Its connections take no new streams and end with those that they have.
+    pub(crate) fn go_away(&self) {
+        self.command.send_replace(Command::GoAway);
+    }
+
+    /// Its connections end at once.
+    pub(crate) fn cut(&self) {
+        self.command.send_replace(Command::Cut);
     }
 
     /// Where it listens.
@@ -44,7 +82,60 @@ impl H2c {
 
     /// How many connections it has accepted.
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        self.state.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many of them became connections of HTTP/2.
+    pub(crate) fn handshakes(&self) -> usize {
+        self.state.handshakes.load(Ordering::Relaxed)
+    }
+
+    async fn listen(state: State) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let addr = listener.local_addr().expect("a bound socket has an address");
+        let (state, command) = (Arc::new(state), watch::Sender::new(Command::Serve));
+        let (accepting, commands) = (Arc::clone(&state), command.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                accepting.connections.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(accept(stream, Arc::clone(&accepting), commands.subscribe()));
+            }
+        });
+        Self { addr, state, command }
+    }
+}
+
+async fn accept(stream: TcpStream, state: Arc<State>, commands: watch::Receiver<Command>) {
+    let tls = state.tls.lock().expect("no panic while held").clone();
+    let Some(tls) = tls else { return serve(stream, &state, commands).await };
+    let Ok(mut stream) = TlsAcceptor::from(tls).accept(stream).await else { return };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        return serve(stream, &state, commands).await;
+    }
+    let Some(http1) = state.http1 else { return };
+    if let Ok(mut backend) = TcpStream::connect(http1).await {
+        let _ = copy_bidirectional(&mut stream, &mut backend).await;
+    }
+}
+
+async fn serve<S>(stream: S, state: &State, mut commands: watch::Receiver<Command>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    state.handshakes.fetch_add(1, Ordering::Relaxed);
+    loop {
+        tokio::select! {
+            request = connection.accept() => match request {
+                Some(Ok((request, respond))) => drop(tokio::spawn(answer(request, respond))),
+                _ => return,
+            },
+            Ok(()) = commands.changed() => match *commands.borrow() {
+                Command::Serve => {}
+                Command::GoAway => connection.graceful_shutdown(),
+                Command::Cut => return,
+            },
+        }
     }
 }
 

@@ -287,14 +287,15 @@ fn cluster(cluster: &Cluster) -> Value {
     map.into()
 }
 
-fn trust(UpstreamTls { verify, authorities, server_name }: &UpstreamTls) -> String {
+fn trust(UpstreamTls { verify, authorities, server_name, http2 }: &UpstreamTls) -> String {
     let name = server_name.as_deref().unwrap_or("the Host sent");
     let whom = match authorities {
         _ if !verify => "anybody".to_owned(),
         None => "the system's authorities".to_owned(),
         Some(pem) => format!("{} authorities", String::from_utf8_lossy(pem).matches("BEGIN").count()),
     };
-    format!("to {name}, trusts {whom}")
+    let offers = if *http2 { "" } else { ", in HTTP/1.1" };
+    format!("to {name}, trusts {whom}{offers}")
 }
 
 fn probe(probe: &Probe) -> String {

@@ -25,6 +25,7 @@ pub(crate) struct Exchange {
     /// The head is with h2.
     started: bool,
     reused: bool,
+    secure: bool,
     _place: Place,
 }
 
@@ -45,6 +46,7 @@ impl Exchange {
             received: false,
             started: false,
             reused,
+            secure: session.secured.is_some(),
             _place: Place::new(&session.shared),
         }
     }
@@ -57,7 +59,8 @@ impl Exchange {
     /// See [`Connection::start`](h1::Connection::start). A failure of the connection shows in
     /// [`poll_head`](Self::poll_head).
     pub(crate) fn start(&mut self, head: &RequestHead<'_>, length: BodyLength) -> Result<(), EncodeError> {
-        let request = request(head, length)?;
+        let scheme = if self.secure { "https" } else { "http" };
+        let request = request(scheme, head, length)?;
         match self.requests.send_request(request, length == BodyLength::Empty) {
             Ok((answer, stream)) => {
                 self.started = true;
@@ -145,6 +148,11 @@ impl Exchange {
         u64::from(self.started) + self.send.as_ref().map_or(0, Send::taken)
     }
 
+    /// Nothing left us, and nothing was taken of the body: the connection was of no use.
+    pub(crate) fn is_untouched(&self) -> bool {
+        !self.started
+    }
+
     pub(crate) fn waits_for_body(&self) -> bool {
         self.send.as_ref().is_some_and(|send| !send.is_blocked())
     }
@@ -155,8 +163,8 @@ impl Exchange {
 }
 
 /// The head as h2 takes it.
-fn request(head: &RequestHead<'_>, length: BodyLength) -> Result<Request<()>, EncodeError> {
-    let uri = Uri::builder().scheme("http").authority(head.host).path_and_query(head.target).build();
+fn request(scheme: &str, head: &RequestHead<'_>, length: BodyLength) -> Result<Request<()>, EncodeError> {
+    let uri = Uri::builder().scheme(scheme).authority(head.host).path_and_query(head.target).build();
     let uri = uri.map_err(|_| EncodeError::Target(head.target.escape_ascii().to_string()))?;
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 10);
     for (name, value) in head.headers.iter().filter(|(name, _)| !h1::is_own(name) && (head.keep)(name)) {
