@@ -5,7 +5,7 @@ use std::borrow::Cow;
 pub use k8s_openapi::ByteString;
 pub use k8s_openapi::api::coordination::v1::Lease;
 pub use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, ContainerPort, HTTPGetAction, LoadBalancerIngress, Namespace, Pod, Probe, Secret, Service,
+    ConfigMap, Container, ContainerPort, GRPCAction, HTTPGetAction, LoadBalancerIngress, Namespace, Pod, Probe, Secret, Service,
     ServicePort, ServiceSpec, ServiceStatus,
 };
 pub use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};

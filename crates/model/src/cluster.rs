@@ -109,7 +109,7 @@ impl EndpointSet {
 }
 
 /// The protocol to the backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HTTP/1.1; over TLS what the backend picks ([`UpstreamTls::http2`]).
     Http1,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::UpstreamTls;
+use crate::cluster::{Protocol, UpstreamTls};
 use crate::ids::Name;
 
 /// A probe definition. Settings that use the same one share its results.
@@ -10,12 +10,14 @@ use crate::ids::Name;
 pub struct Probe {
     /// `namespace/gateway/probe`, or how it came about (`readinessProbe`, `default`).
     pub name: Name,
-    /// Over TLS.
+    /// Over TLS: then the endpoint picks what is spoken.
     pub tls: Option<UpstreamTls>,
+    /// What is spoken without.
+    pub protocol: Protocol,
     /// Value of the Host header.
     pub host: Name,
-    /// Path and query.
-    pub path: Name,
+    /// What is asked.
+    pub question: Question,
     /// Port; `None`: the endpoint's own.
     pub port: Option<u16>,
     /// Between the starts of two probes.
@@ -24,10 +26,25 @@ pub struct Probe {
     pub timeout: Duration,
     /// Failures in a row that make it Down.
     pub unhealthy_threshold: u32,
-    /// What a good answer is.
-    pub accept: HealthMatch,
     /// So many are always taken for healthy.
     pub min_servers: u32,
+}
+
+/// What a probe asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// A GET.
+    Get {
+        /// Path and query.
+        path: Name,
+        /// What a good answer is.
+        accept: HealthMatch,
+    },
+    /// `grpc.health.v1.Health/Check`, which SERVING alone answers well (grpc/doc/health-checking.md).
+    Grpc {
+        /// The service that is asked about; empty: the server as a whole.
+        service: Name,
+    },
 }
 
 /// What a good answer is.

@@ -121,3 +121,79 @@ async fn the_gateway_refuses_calls_in_their_own_words() {
     let look = || async { client.exchange(&call("/x")).await.ok()?.header("grpc-status").map(str::to_owned) };
     until("no rule", DEADLINE, look, |seen| seen.as_deref() == Some("12")).await;
 }
+
+/// Waits for this health of the only backend, and returns the reason.
+async fn becomes(gateway: &Gateway, health: &str) -> String {
+    let status = gateway.wait_for_status(health, |status| status["backends"][0]["health"] == health).await;
+    status["backends"][0]["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The same gateway with a probe of these fields.
+fn probed(backend: &H2c, protocol: &str, probe: &str) -> Vec<String> {
+    let spec = format!(
+        "backendSettings: [{{name: grpc, protocol: {protocol}, probe: ready}}]\n\
+         probes: [{{name: ready, interval: 100ms, timeout: 300ms, unhealthyThreshold: 1, {probe}}}]"
+    );
+    let all = rule("all", "backend: {services: [{name: app, port: 80}], settings: grpc}");
+    vec![http_gateway(&spec), all, service_at("app", &[backend.addr()])]
+}
+
+#[tokio::test]
+async fn probes_speak_http2() {
+    let backend = H2c::start().await;
+    let gateway = Gateway::start(&probed(&backend, "H2C", "path: /ready")).await;
+    assert_eq!(becomes(&gateway, "Up").await, "");
+    for (protocol, probe, reason) in [
+        ("H2C", "path: /reset", "BadAnswer: "),
+        ("HTTP", "path: /ready, protocol: HTTP", "BadAnswer: "),
+        ("H2C", "path: /never", "Timeout: "),
+        ("H2C", "path: /ready, match: {statusCodes: [\"201\"]}", "StatusMismatch: the answer was 200"),
+    ] {
+        gateway.replace(&probed(&backend, protocol, probe));
+        let said = becomes(&gateway, "Down").await;
+        assert!(said.starts_with(reason), "{probe}: {said}");
+        gateway.replace(&probed(&backend, "HTTP", "path: /ready, protocol: H2C"));
+        becomes(&gateway, "Up").await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_probe_of_its_own_any_answer_below_500_is_good() {
+    let backend = H2c::start().await;
+    let gateway = gateway(&backend).await;
+    assert_eq!(becomes(&gateway, "Up").await, "");
+}
+
+#[tokio::test]
+async fn probes_call_the_health_service() {
+    let backend = H2c::start().await;
+    let gateway = Gateway::start(&probed(&backend, "H2C", "grpc: {service: chat}")).await;
+    assert_eq!(becomes(&gateway, "Up").await, "");
+    backend.set_serving(false);
+    assert_eq!(becomes(&gateway, "Down").await, "GrpcStatus: the health service says NOT_SERVING");
+    backend.set_serving(true);
+    becomes(&gateway, "Up").await;
+    gateway.replace(&probed(&backend, "H2C", "grpc: {service: mail}"));
+    assert_eq!(becomes(&gateway, "Down").await, "GrpcStatus: the call ended with grpc-status 5");
+    gateway.replace(&probed(&backend, "H2C", "grpc: {}"));
+    becomes(&gateway, "Up").await;
+}
+
+#[tokio::test]
+async fn a_readiness_probe_of_grpc_is_asked_as_the_kubelet_asks_it() {
+    let backend = H2c::start().await;
+    backend.set_serving(false);
+    let port = backend.addr().port();
+    let ports = format!("selector: {{app: web}}, ports: [{{port: 80, targetPort: {port}, appProtocol: kubernetes.io/h2c}}]");
+    let app = service_at("app", &[backend.addr()]).replace("ports: [{port: 80}]", &ports);
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: web-1, namespace: edge, labels: {{app: web}}}}\nspec:\n  containers:\n  \
+         - name: web\n    ports: [{{containerPort: {port}}}]\n    readinessProbe:\n      periodSeconds: 1\n      \
+         failureThreshold: 1\n      grpc: {{port: {port}, service: chat}}\n\
+         status: {{conditions: [{{type: Ready, status: \"True\"}}]}}\n"
+    );
+    let gateway = Gateway::start(&[http_gateway(""), rule_to("all", "app"), app, pod]).await;
+    assert_eq!(becomes(&gateway, "Down").await, "GrpcStatus: the health service says NOT_SERVING");
+    backend.set_serving(true);
+    becomes(&gateway, "Up").await;
+}

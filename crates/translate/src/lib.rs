@@ -38,7 +38,6 @@ pub mod snapshot;
 mod status;
 mod tls;
 mod translator;
-mod unsupported;
 mod uses;
 
 pub use endpoints::endpoints;
@@ -46,4 +45,3 @@ pub use finding::PARTIALLY_INVALID;
 pub use outcome::{GatewayStatus, Outcome, RuleStatus, Wants};
 pub use snapshot::{Key, Options, Snapshot};
 pub use translator::Translator;
-pub use unsupported::UNSUPPORTED_FIELD;

@@ -180,7 +180,7 @@ impl Backends<'_> {
         let blocked = pem.is_empty().then_some(ListenerReason::InvalidCertificateRef.as_str());
         let mut settings = Arc::unwrap_or_clone(settings);
         let probe = match &mut settings.probe {
-            ProbeChoice::Named(probe) => probe.tls.as_mut().filter(|tls| tls.verify),
+            ProbeChoice::Named(probe, _) => probe.tls.as_mut().filter(|tls| tls.verify),
             _ => None,
         };
         for tls in settings.tls.iter_mut().chain(probe) {
@@ -245,7 +245,7 @@ impl Backends<'_> {
                 settings,
                 source,
                 set,
-                service::chosen_probe(settings),
+                service::chosen_probe(settings, settings.protocol),
             ));
         };
         let fixed = EndpointSet::new(fixed);

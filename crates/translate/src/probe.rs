@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use penstock_api::gateway;
-use penstock_api::k8s::{Container, IntOrString, Pod};
+use penstock_api::k8s::{Container, GRPCAction, HTTPGetAction, IntOrString, Pod};
 use penstock_api::reasons::RuleReason;
-use penstock_model::{HealthMatch, Name, Probe, StatusRange, UpstreamTls};
+use penstock_model::{HealthMatch, Name, Probe, Protocol, Question, StatusRange, UpstreamTls};
 
 use crate::finding::Finding;
 use crate::settings::duration;
@@ -23,6 +23,7 @@ pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Fi
         name,
         protocol: _, // Judged where it is used: its default is the settings' protocol.
         host,
+        grpc,
         path,
         port,
         interval,
@@ -42,16 +43,23 @@ pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Fi
         }
     });
     let statuses = statuses.collect();
+    let question = match grpc {
+        Some(grpc) => Question::Grpc { service: grpc.service.as_deref().unwrap_or_default().into() },
+        None => Question::Get {
+            path: path.as_str().into(),
+            accept: HealthMatch { statuses, body: match_.body.as_deref().map(Into::into) },
+        },
+    };
     Probe {
         name: format!("{gateway}/{name}").into(),
         tls: None,
+        protocol: Protocol::Http1,
         host: host.as_str().into(),
-        path: path.as_str().into(),
+        question,
         port: *port,
         interval: duration(interval, &field("interval"), 30, findings),
         timeout: duration(timeout, &field("timeout"), 30, findings),
         unhealthy_threshold: (*unhealthy_threshold).clamp(1, 20),
-        accept: HealthMatch { statuses, body: match_.body.as_deref().map(Into::into) },
         min_servers: *min_servers,
     }
 }
@@ -62,20 +70,25 @@ fn status_range(codes: &str) -> Option<StatusRange> {
     (first <= last).then_some(StatusRange { first, last })
 }
 
-/// What is asked where nobody says anything: any complete HTTP answer below 500 is good.
-pub(crate) fn default(host: Option<&str>, tls: Option<&UpstreamTls>) -> Probe {
+/// What is asked where nobody says anything: any complete HTTP answer below 500 is good. A healthy server of gRPC has a status
+/// of 404, 405 or 415 for a GET, or 200 with a `grpc-status`.
+pub(crate) fn default(host: Option<&str>, tls: Option<&UpstreamTls>, protocol: Protocol) -> Probe {
     Probe {
         name: "default".into(),
         tls: tls.map(|tls| UpstreamTls { http2: tls.http2, ..UNVERIFIED }),
+        protocol,
         host: host.unwrap_or(HOST).into(),
-        path: "/".into(),
+        question: get("/".into(), 100, 499),
         port: None,
         interval: Duration::from_secs(30),
         timeout: Duration::from_secs(30),
         unhealthy_threshold: 3,
-        accept: HealthMatch { statuses: vec![StatusRange { first: 100, last: 499 }], body: None },
         min_servers: 0,
     }
+}
+
+fn get(path: Name, first: u16, last: u16) -> Question {
+    Question::Get { path, accept: HealthMatch { statuses: vec![StatusRange { first, last }], body: None } }
 }
 
 /// What a Pod's readinessProbe says.
@@ -83,12 +96,13 @@ pub(crate) fn default(host: Option<&str>, tls: Option<&UpstreamTls>) -> Probe {
 pub(crate) enum Readiness {
     /// Ask this.
     Probe(Probe),
-    /// The container that owns the port has no `httpGet`.
+    /// The container that owns the port has neither `httpGet` nor `grpc`.
     None,
 }
 
 /// The readinessProbe of the container that owns a port of a Pod: the target port of the Service, or the port that the
-/// settings name.
+/// settings name. It is asked as the kubelet asks it, whatever the settings speak: `httpGet` in HTTP/1.1 or over TLS, `grpc`
+/// without TLS.
 pub(crate) fn readiness(pod: &Pod, target: &IntOrString) -> Readiness {
     let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
     // Ports of containers need not be listed: a Pod with one container leaves no doubt.
@@ -97,35 +111,59 @@ pub(crate) fn readiness(pod: &Pod, target: &IntOrString) -> Readiness {
         return Readiness::None;
     };
     let Some(probe) = &container.readiness_probe else { return Readiness::None };
-    let Some(get) = &probe.http_get else { return Readiness::None };
-    let https = get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("HTTPS"));
     let number = |port: &IntOrString| match port {
         IntOrString::Int(number) => u16::try_from(*number).ok(),
         IntOrString::String(_) => container_port(container, port),
     };
-    let (asked, served) = (number(&get.port), number(target));
-    let header = get.http_headers.iter().flatten().find(|header| header.name.eq_ignore_ascii_case("host"));
-    let host = header.map(|header| header.value.as_str()).or(get.host.as_deref()).filter(|host| !host.is_empty());
     let seconds = |value: Option<i32>, default: u64| {
         Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).filter(|&v| v > 0).unwrap_or(default))
     };
-    let path: Name = match get.path.as_deref().unwrap_or_default() {
-        path if path.starts_with('/') => path.into(),
-        path => format!("/{path}").into(),
-    };
     let threshold = probe.failure_threshold.and_then(|value| u32::try_from(value).ok()).unwrap_or(3);
+    let asks = match (&probe.http_get, &probe.grpc) {
+        (Some(get), _) => asks_http(get, number(&get.port)),
+        (None, Some(grpc)) => asks_grpc(grpc),
+        (None, None) => return Readiness::None,
+    };
+    let served = number(target);
     Readiness::Probe(Probe {
         name: "readinessProbe".into(),
-        tls: https.then_some(UNVERIFIED),
-        host: host.unwrap_or(HOST).into(),
-        path,
-        port: asked.filter(|_| asked != served),
+        tls: asks.tls,
+        protocol: asks.protocol,
+        host: asks.host,
+        question: asks.question,
+        port: asks.port.filter(|_| asks.port != served),
         interval: seconds(probe.period_seconds, 10),
         timeout: seconds(probe.timeout_seconds, 1),
         unhealthy_threshold: threshold.clamp(1, 20),
-        accept: HealthMatch { statuses: vec![StatusRange { first: 200, last: 399 }], body: None },
         min_servers: 0,
     })
+}
+
+/// The part of a readinessProbe that depends on its kind.
+struct Asks {
+    tls: Option<UpstreamTls>,
+    protocol: Protocol,
+    host: Name,
+    question: Question,
+    port: Option<u16>,
+}
+
+fn asks_http(action: &HTTPGetAction, port: Option<u16>) -> Asks {
+    let https = action.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("HTTPS"));
+    let header = action.http_headers.iter().flatten().find(|header| header.name.eq_ignore_ascii_case("host"));
+    let host = header.map(|header| header.value.as_str()).or(action.host.as_deref()).filter(|host| !host.is_empty());
+    let path: Name = match action.path.as_deref().unwrap_or_default() {
+        path if path.starts_with('/') => path.into(),
+        path => format!("/{path}").into(),
+    };
+    let (tls, host) = (https.then_some(UNVERIFIED), host.unwrap_or(HOST).into());
+    Asks { tls, protocol: Protocol::Http1, host, question: get(path, 200, 399), port }
+}
+
+fn asks_grpc(action: &GRPCAction) -> Asks {
+    let service = action.service.as_deref().unwrap_or_default().into();
+    let question = Question::Grpc { service };
+    Asks { tls: None, protocol: Protocol::Http2, host: HOST.into(), question, port: u16::try_from(action.port).ok() }
 }
 
 fn container_port(container: &Container, wanted: &IntOrString) -> Option<u16> {
@@ -157,11 +195,16 @@ spec:
         serde_yaml::from_str(yaml).expect("a Pod")
     }
 
+    fn path(probe: &Probe) -> &str {
+        let Question::Get { path, .. } = &probe.question else { panic!("{probe:?} is no GET") };
+        path
+    }
+
     #[test]
     fn of_the_container_that_owns_the_port() {
         for target in [IntOrString::Int(8080), IntOrString::String("http".into())] {
             let Readiness::Probe(probe) = readiness(&pod(POD), &target) else { panic!("no probe for {target:?}") };
-            assert_eq!((&*probe.path, probe.port, &*probe.host), ("/ready", Some(9000), "app.local"));
+            assert_eq!((path(&probe), probe.port, &*probe.host), ("/ready", Some(9000), "app.local"));
             assert_eq!((probe.interval.as_secs(), probe.timeout.as_secs(), probe.unhealthy_threshold), (5, 2, 20));
         }
     }
@@ -176,7 +219,19 @@ spec:
         let pod =
             pod("{metadata: {name: p}, spec: {containers: [{name: a, readinessProbe: {httpGet: {port: 8080}}}]}}");
         let Readiness::Probe(probe) = readiness(&pod, &IntOrString::Int(8080)) else { panic!("no probe") };
-        assert_eq!((&*probe.path, probe.port), ("/", None));
+        assert_eq!((path(&probe), probe.port), ("/", None));
+    }
+
+    #[test]
+    fn grpc_asks_for_its_service_without_tls() {
+        let pod = pod(
+            "{metadata: {name: p}, spec: {containers: [{name: a, readinessProbe: {grpc: {port: 9000, service: chat}}}]}}",
+        );
+        for (target, port) in [(9000, None), (8080, Some(9000))] {
+            let Readiness::Probe(probe) = readiness(&pod, &IntOrString::Int(target)) else { panic!("no probe") };
+            assert_eq!((probe.tls, probe.protocol, probe.port), (None, Protocol::Http2, port));
+            assert_eq!(probe.question, Question::Grpc { service: "chat".into() });
+        }
     }
 
     #[test]

@@ -182,38 +182,40 @@ pub(crate) fn cluster(
     };
     // Settings that ask for TLS get it: what the Service says is the way without.
     let h2c = *h2c && settings.tls.is_none();
+    let protocol = if h2c { Protocol::Http2 } else { settings.protocol };
     let probe = match &settings.probe {
-        // A probe speaks HTTP/1.1.
-        _ if h2c => None,
         ProbeChoice::Unnamed if external_name.is_none() => {
             dependencies.pods.insert(key);
             Some(match snapshot.pods.get(key).map(|pod| probe::readiness(pod, &target)) {
                 Some(Readiness::Probe(probe)) => probe,
-                Some(Readiness::None) | None => default_probe(settings),
+                Some(Readiness::None) | None => default_probe(settings, protocol),
             })
         }
-        _ => chosen_probe(settings),
+        _ => chosen_probe(settings, protocol),
     };
     let id = ClusterId { backend: format!("{key}:{number}").into(), settings: settings.id.clone() };
-    let cluster = build(id, pool, settings, source, set, probe);
-    if h2c { Cluster { protocol: Protocol::Http2, ..cluster } } else { cluster }
+    Cluster { protocol, ..build(id, pool, settings, source, set, probe) }
 }
 
-/// The probe of a cluster without Pods.
-pub(crate) fn chosen_probe(settings: &Settings) -> Option<Probe> {
+/// The probe of a cluster without Pods, whose endpoints speak this.
+pub(crate) fn chosen_probe(settings: &Settings, protocol: Protocol) -> Option<Probe> {
     match &settings.probe {
-        ProbeChoice::Named(probe) => Some(probe.clone()),
-        ProbeChoice::Off | ProbeChoice::Missing(_) => None,
-        ProbeChoice::Unnamed => Some(default_probe(settings)),
+        ProbeChoice::Named(probe, true) => Some(probe.clone()),
+        // Of the two only the Service may know that it is HTTP/2.
+        ProbeChoice::Named(probe, false) if protocol == Protocol::Http2 => Some(Probe { protocol, ..probe.clone() }),
+        ProbeChoice::Named(probe, false) => Some(probe.clone()),
+        ProbeChoice::Missing(_) => None,
+        ProbeChoice::Unnamed => Some(default_probe(settings, protocol)),
     }
 }
 
 /// The default asks for the host that the settings send, as Azure's does.
-fn default_probe(settings: &Settings) -> Probe {
-    match &settings.host {
-        penstock_model::HostRewrite::Set(host) => probe::default(Some(host.as_str()), settings.tls.as_ref()),
-        _ => probe::default(None, settings.tls.as_ref()),
-    }
+fn default_probe(settings: &Settings, protocol: Protocol) -> Probe {
+    let host = match &settings.host {
+        penstock_model::HostRewrite::Set(host) => Some(host.as_str()),
+        _ => None,
+    };
+    probe::default(host, settings.tls.as_ref(), protocol)
 }
 
 /// A cluster from its parts.
@@ -231,7 +233,7 @@ pub(crate) fn build(
         settings: settings.label.clone(),
         source,
         endpoints: Arc::new(endpoints),
-        protocol: if settings.http2 { Protocol::Http2 } else { Protocol::Http1 },
+        protocol: settings.protocol,
         tls: settings.tls.clone(),
         balancing: settings.balancing,
         slow_start: settings.slow_start,

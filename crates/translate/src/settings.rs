@@ -8,13 +8,12 @@ use http::uri::Authority;
 use penstock_api::gateway::{self, BackendSettings, CaRef, LoadBalancing};
 use penstock_api::reasons::RuleReason;
 use penstock_model::{
-    Affinity, Balancing, Draining, HostRewrite, Limits, Name, OutlierDetection, Probe, Retry, UpstreamTls,
-    WebSocketTimeouts,
+    Affinity, Balancing, Draining, HostRewrite, Limits, Name, OutlierDetection, Probe, Protocol, Question, Retry,
+    UpstreamTls, WebSocketTimeouts,
 };
 
 use crate::finding::Finding;
 use crate::probe::UNVERIFIED;
-use crate::unsupported;
 
 /// Settings as parsed.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,8 +24,8 @@ pub(crate) struct Settings {
     pub(crate) label: Name,
     /// In place of the Service's target port.
     pub(crate) port: Option<u16>,
-    /// Whether backends are spoken to in HTTP/2, which none of them picked.
-    pub(crate) http2: bool,
+    /// What is spoken to backends without TLS.
+    pub(crate) protocol: Protocol,
     /// With protocol HTTPS. The authorities are filled in by the rule, which knows the objects.
     pub(crate) tls: Option<UpstreamTls>,
     /// Where those authorities are.
@@ -55,10 +54,8 @@ pub(crate) struct Settings {
 /// Which probe the settings ask for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ProbeChoice {
-    /// This one.
-    Named(Probe),
-    /// None that could be made: endpoints count as healthy.
-    Off,
+    /// This one, and whether it says itself what it speaks.
+    Named(Probe, bool),
     /// The Pod's readinessProbe, else the default.
     Unnamed,
     /// A name that the gateway does not have.
@@ -167,30 +164,25 @@ pub(crate) fn parse(
         http2,
     });
     let probe = match probe {
-        // A probe speaks HTTP/1.1.
-        None if *protocol == gateway::BackendProtocol::H2c => ProbeChoice::Off,
         None => ProbeChoice::Unnamed,
         Some(name) => match probes.get(name) {
             None => ProbeChoice::Missing(name.clone()),
-            Some((probe, own)) => match unsupported::probe(own.unwrap_or(*protocol), &at("probe")) {
-                None if own.unwrap_or(*protocol) == gateway::BackendProtocol::Https => {
-                    // What requests do not trust, a probe has no reason to.
-                    let tls = upstream_tls.clone().unwrap_or(UNVERIFIED);
-                    ProbeChoice::Named(Probe { tls: Some(tls), ..probe.clone() })
-                }
-                None => ProbeChoice::Named(probe.clone()),
-                Some(finding) => {
-                    findings.push(finding);
-                    ProbeChoice::Off
-                }
-            },
+            Some((probe, own)) => {
+                let spoken = own.unwrap_or(*protocol);
+                // What requests do not trust, a probe has no reason to.
+                let trust = || upstream_tls.clone().unwrap_or(UNVERIFIED);
+                let tls = (spoken == gateway::BackendProtocol::Https).then(trust);
+                let http2 = spoken == gateway::BackendProtocol::H2c || matches!(probe.question, Question::Grpc { .. });
+                let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+                ProbeChoice::Named(Probe { tls, protocol, ..probe.clone() }, own.is_some())
+            }
         },
     };
     Settings {
         id,
         label,
         port: *port,
-        http2: *protocol == gateway::BackendProtocol::H2c,
+        protocol: if *protocol == gateway::BackendProtocol::H2c { Protocol::Http2 } else { Protocol::Http1 },
         tls: upstream_tls,
         authorities,
         default_port: if *protocol == gateway::BackendProtocol::Https { 443 } else { 80 },

@@ -162,7 +162,7 @@ pub struct BackendSettings {
     #[schemars(length(max = PATH_LEN), regex(pattern = PATH))]
     pub path: Option<String>,
 
-    /// Probe of the gateway, by name. Default: the Pod's readinessProbe.httpGet, else GET / where any complete answer below 500 is good.
+    /// Probe of the gateway, by name. Default: the Pod's readinessProbe (httpGet or grpc), else GET / where any complete answer below 500 is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = NAME_LEN), regex(pattern = NAME))]
     pub probe: Option<String>,

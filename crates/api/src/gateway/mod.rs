@@ -21,7 +21,7 @@ pub use listener::{
     ListenerTls, SecretRef, TlsPolicy, TlsVersion,
 };
 pub use outlier::OutlierDetection;
-pub use probe::{Probe, ProbeMatch};
+pub use probe::{GrpcProbe, Probe, ProbeMatch};
 pub use rewrite::{HeaderEdit, RewriteActions, RewriteCondition, RewriteRule, RewriteRuleSet, UrlRewrite};
 pub use service::{
     AllowedRules, ClientAddress, ExternalTrafficPolicy, FromNamespaces, GatewayService, HostSharing, PriorityFrom,

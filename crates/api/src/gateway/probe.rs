@@ -25,6 +25,10 @@ pub struct Probe {
     #[schemars(length(min = 1, max = HOST_LEN), regex(pattern = ADDRESS))]
     pub host: String,
 
+    /// Asks the health service of gRPC in place of a GET: path and match have no effect then. Default: a GET.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<GrpcProbe>,
+
     /// Path of the probe, with a query if it has one. Default: /.
     #[serde(default = "defaults::probe_path")]
     #[schemars(length(min = 1, max = PATH_LEN), regex(pattern = PROBE_PATH))]
@@ -58,6 +62,16 @@ pub struct Probe {
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000))]
     pub min_servers: u32,
+}
+
+/// A call of `grpc.health.v1.Health/Check`, which only the answer SERVING is good for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GrpcProbe {
+    /// The service that is asked about. Default: the server as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service: Option<String>,
 }
 
 /// Which answers to a probe are good.

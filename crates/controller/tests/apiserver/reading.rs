@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use penstock_model::Question;
 use penstock_testkit::{ApiServer, Ca, DEADLINE};
 use serde_json::json;
 use tokio::time::timeout;
@@ -83,7 +84,8 @@ async fn the_readiness_probe_of_a_pod_is_found_through_its_endpoint() {
     let mut running = place.start(place.settings("a"));
     let config = running.backends(&["web"]).await;
     let probe = config.clusters.values().next().unwrap().probe.clone().unwrap();
-    assert_eq!((&*probe.path, probe.interval), ("/ready", Duration::from_secs(7)));
+    let Question::Get { path, .. } = &probe.question else { panic!("{probe:?} is no GET") };
+    assert_eq!((&**path, probe.interval), ("/ready", Duration::from_secs(7)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

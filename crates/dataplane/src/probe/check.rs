@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
-use http_body_util::Empty;
-use penstock_model::Probe;
+use http_body_util::Full;
+use penstock_model::{HealthMatch, Probe, Protocol, Question};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::grpc;
 use crate::upstream::h1::{BodyLength, Connection, Error, RequestHead, ResponseEvent, SendError};
 use crate::upstream::{Carrier, ConnectError, Connector, Offer, Secured, single};
 
-/// The part of a body in which the expected text must stand.
+/// The part of a body that is kept: the expected text must stand in it.
 const MAX_BODY: usize = 64 * 1024;
 
 /// Why an endpoint is taken for down. The words in front of the colon are the classes of Azure's backend health.
@@ -32,6 +33,8 @@ pub(crate) enum Unhealthy {
     Status(u16),
     #[error("BodyMismatch: the expected text is not in the body")]
     Body,
+    #[error("GrpcStatus: {0}")]
+    Grpc(#[from] grpc::NotServing),
     #[error("BadAnswer: {0}")]
     Answer(Error),
     #[error("BadProbe: host or path cannot be sent")]
@@ -46,7 +49,10 @@ pub(crate) async fn check(
 ) -> Result<(), Unhealthy> {
     let Some(connector) = connector else {
         let stream = TcpStream::connect(address).await.map_err(Unhealthy::Connect)?;
-        return ask(probe, Carrier::Http1(Connection::new(stream))).await;
+        return match probe.protocol {
+            Protocol::Http1 => ask(probe, Carrier::Http1(Connection::new(stream))).await,
+            Protocol::Http2 => ask_in_http2(probe, stream, None).await,
+        };
     };
     let connect = async {
         let secured = Arc::clone(connector).to(probe.host.as_bytes(), address)?;
@@ -56,6 +62,7 @@ pub(crate) async fn check(
     };
     match connect.await {
         Ok((secured, stream, true)) => ask_in_http2(probe, stream, Some(secured)).await,
+        Ok((_, _, false)) if matches!(probe.question, Question::Grpc { .. }) => Err(grpc::NotServing::NoHttp2.into()),
         Ok((_, stream, false)) => ask(probe, Carrier::Tls(Box::new(Connection::new(stream)))).await,
         Err(ConnectError::Failed(_, error)) => Err(Unhealthy::Connect(error)),
         Err(error) => Err(Unhealthy::Tls(error)),
@@ -79,41 +86,87 @@ where
     .await
 }
 
-async fn ask(probe: &Probe, mut carrier: Carrier) -> Result<(), Unhealthy> {
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) trailers: HeaderMap,
+}
+
+async fn ask(probe: &Probe, carrier: Carrier) -> Result<(), Unhealthy> {
+    match &probe.question {
+        Question::Get { path, accept } => {
+            let answer = exchange(carrier, &Method::GET, path, &probe.host, None).await?;
+            judge(accept, &answer)
+        }
+        Question::Grpc { service } => {
+            let body = Some((grpc::CONTENT_TYPE, grpc::request(service)));
+            let answer = exchange(carrier, &Method::POST, grpc::PATH, &probe.host, body).await?;
+            if answer.status != 200 {
+                return Err(Unhealthy::Status(answer.status));
+            }
+            Ok(grpc::judge(&answer)?)
+        }
+    }
+}
+
+async fn exchange(
+    mut carrier: Carrier,
+    method: &Method,
+    target: &str,
+    host: &str,
+    body: Option<(&str, Bytes)>,
+) -> Result<Answer, Unhealthy> {
+    let content_type = body.as_ref().map(|(kind, _)| *kind);
     let head = RequestHead {
-        method: &Method::GET,
-        target: probe.path.as_bytes(),
-        host: probe.host.as_bytes(),
+        method,
+        target: target.as_bytes(),
+        host: host.as_bytes(),
         headers: &HeaderMap::new(),
         keep: &|_| true,
-        extra: &|put| put("user-agent", concat!("penstock-probe/", env!("CARGO_PKG_VERSION")).as_bytes()),
+        extra: &|put| {
+            put("user-agent", concat!("penstock-probe/", env!("CARGO_PKG_VERSION")).as_bytes());
+            if let Some(kind) = content_type {
+                put("content-type", kind.as_bytes());
+            }
+        },
         upgrade: None,
     };
-    carrier.start(&head, BodyLength::Empty, false).map_err(|_| Unhealthy::Probe)?;
-    let mut nothing = Empty::<Bytes>::new();
-    let sent = poll_fn(|cx| carrier.poll_send(cx, &mut nothing)).await;
+    let body = body.map(|(_, body)| body).unwrap_or_default();
+    let length = match u64::try_from(body.len()) {
+        Ok(length) if length > 0 => BodyLength::Known(length),
+        _ => BodyLength::Empty,
+    };
+    carrier.start(&head, length, false).map_err(|_| Unhealthy::Probe)?;
+    let mut body = Full::new(body);
+    let sent = poll_fn(|cx| carrier.poll_send(cx, &mut body)).await;
     if let Err(SendError::Backend(error)) = sent {
         return Err(Unhealthy::Answer(error));
     }
-    let answer = loop {
+    let head = loop {
         match poll_fn(|cx| carrier.poll_head(cx)).await.map_err(Unhealthy::Answer)? {
             ResponseEvent::Interim(_) => {}
             ResponseEvent::Final(head) => break head,
         }
     };
-    let mut body = BytesMut::new();
+    let (mut body, mut trailers) = (BytesMut::new(), HeaderMap::new());
     while let Some(frame) = poll_fn(|cx| carrier.poll_frame(cx)).await {
-        let frame = frame.map_err(Unhealthy::Answer)?;
-        if let Some(data) = frame.data_ref() {
-            body.extend_from_slice(&data[..data.len().min(MAX_BODY.saturating_sub(body.len()))]);
+        match frame.map_err(Unhealthy::Answer)?.into_data() {
+            Ok(data) => body.extend_from_slice(&data[..data.len().min(MAX_BODY.saturating_sub(body.len()))]),
+            Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
         }
     }
-    let status = answer.status.as_u16();
-    if !probe.accept.takes(status) {
-        return Err(Unhealthy::Status(status));
+    Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.freeze(), trailers })
+}
+
+fn judge(accept: &HealthMatch, answer: &Answer) -> Result<(), Unhealthy> {
+    if !accept.takes(answer.status) {
+        return Err(Unhealthy::Status(answer.status));
     }
-    match &probe.accept.body {
-        Some(text) if !contains(&body, text.as_bytes()) => Err(Unhealthy::Body),
+    match &accept.body {
+        Some(text) if !contains(&answer.body, text.as_bytes()) => Err(Unhealthy::Body),
         _ => Ok(()),
     }
 }

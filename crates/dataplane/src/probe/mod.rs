@@ -1,6 +1,7 @@
 //! Probes: is an endpoint alive? One task for each endpoint and probe definition, shared by clusters that use the same.
 
 mod check;
+mod grpc;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -3,13 +3,14 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use penstock_testkit::{Backend, Identity};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
@@ -30,7 +31,11 @@ struct State {
     handshakes: AtomicUsize,
     tls: Mutex<Option<Arc<ServerConfig>>>,
     http1: Option<SocketAddr>,
+    not_serving: AtomicBool,
 }
+
+/// The method of gRPC's health service that probes call.
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
 /// What its connections are told.
 #[derive(Clone, Copy)]
@@ -73,6 +78,11 @@ impl H2c {
     /// Its connections end at once.
     pub(crate) fn cut(&self) {
         self.command.send_replace(Command::Cut);
+    }
+
+    /// What its health service says of the server and of the service `chat`, the only one that it knows.
+    pub(crate) fn set_serving(&self, serving: bool) {
+        self.state.not_serving.store(!serving, Ordering::Relaxed);
     }
 
     /// Where it listens.
@@ -127,7 +137,10 @@ where
     loop {
         tokio::select! {
             request = connection.accept() => match request {
-                Some(Ok((request, respond))) => drop(tokio::spawn(answer(request, respond))),
+                Some(Ok((request, respond))) => {
+                    let serving = !state.not_serving.load(Ordering::Relaxed);
+                    tokio::spawn(answer(request, respond, serving));
+                }
                 _ => return,
             },
             Ok(()) = commands.changed() => match *commands.borrow() {
@@ -139,12 +152,13 @@ where
     }
 }
 
-/// `/never` gets no answer, `/reset` a reset, everything else its own head and body.
-async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+/// `/never` gets no answer, `/reset` a reset, a call of the health service its own, everything else its own head and body.
+async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, serving: bool) {
     let (parts, mut body) = request.into_parts();
     match parts.uri.path() {
         "/never" => return std::future::pending().await,
         "/reset" => return respond.send_reset(Reason::INTERNAL_ERROR),
+        HEALTH => return health(&parts, body, respond, serving).await,
         _ => {}
     }
     let mut response = Response::new(());
@@ -165,4 +179,24 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) 
     let mut trailers = body.trailers().await.ok().flatten().unwrap_or_else(HeaderMap::new);
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let _ = send.send_trailers(trailers);
+}
+
+/// SERVING or NOT_SERVING; for a service that it does not know NOT_FOUND without a message.
+async fn health(parts: &Parts, mut body: RecvStream, mut respond: SendResponse<Bytes>, serving: bool) {
+    assert_eq!((&parts.method, parts.headers["content-type"].as_bytes()), (&Method::POST, &b"application/grpc"[..]));
+    let mut asked = Vec::new();
+    while let Some(Ok(piece)) = body.data().await {
+        asked.extend_from_slice(&piece);
+    }
+    let mut response = Response::new(());
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    if asked != b"\0\0\0\0\0" && asked != b"\0\0\0\0\x06\x0a\x04chat" {
+        response.headers_mut().insert("grpc-status", HeaderValue::from_static("5"));
+        drop(respond.send_response(response, true));
+        return;
+    }
+    let Ok(mut send) = respond.send_response(response, false) else { return };
+    let says = if serving { 1 } else { 2 };
+    let _ = send.send_data(Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, says]), false);
+    let _ = send.send_trailers(HeaderMap::from_iter([("grpc-status".parse().expect("a name"), HeaderValue::from(0))]));
 }

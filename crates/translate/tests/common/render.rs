@@ -6,7 +6,7 @@ use http::HeaderMap;
 use penstock_model::rewrite::{Condition, HeaderChange, HeaderRewrite, RewriteRule, UrlRewrite};
 use penstock_model::{
     Action, BackendTarget, Cluster, Config, ErrorPage, Forward, HostRewrite, Limits, Listener, OutlierDetection,
-    PathOverride, Probe, Rank, Redirect, RedirectTarget, Route, UpstreamTls,
+    PathOverride, Probe, Protocol, Question, Rank, Redirect, RedirectTarget, Route, UpstreamTls,
 };
 use penstock_routing::{RouteRequest, RouteTable};
 use penstock_translate::Outcome;
@@ -299,14 +299,23 @@ fn trust(UpstreamTls { verify, authorities, server_name, http2 }: &UpstreamTls) 
 }
 
 fn probe(probe: &Probe) -> String {
-    let Probe { name, tls, host, path, port, interval, timeout, unhealthy_threshold, accept, min_servers } = probe;
-    let tls = tls.as_ref().map(|tls| format!(" over TLS {}", trust(tls))).unwrap_or_default();
-    let statuses: Vec<String> = accept.statuses.iter().map(|range| format!("{}-{}", range.first, range.last)).collect();
+    let Probe { name, tls, protocol, host, question, port, interval, timeout, unhealthy_threshold, min_servers } = probe;
+    let how = match (tls, protocol) {
+        (Some(tls), _) => format!(" over TLS {}", trust(tls)),
+        (None, Protocol::Http2) => " in HTTP/2".to_owned(),
+        (None, Protocol::Http1) => String::new(),
+    };
     let port = port.map(|port| format!(" port {port}")).unwrap_or_default();
-    let body = accept.body.as_ref().map(|body| format!(" body {body:?}")).unwrap_or_default();
+    let (asked, good) = match question {
+        Question::Get { path, accept } => {
+            let statuses = accept.statuses.iter().map(|range| format!("{}-{}", range.first, range.last));
+            let body = accept.body.as_ref().map(|body| format!(" body {body:?}")).unwrap_or_default();
+            (format!("GET {host}{path}"), format!("{}{body}", statuses.collect::<Vec<_>>().join(",")))
+        }
+        Question::Grpc { service } => (format!("gRPC health of {service:?} at {host}"), "SERVING".to_owned()),
+    };
     format!(
-        "{name}: GET {host}{path}{port}{tls} every {interval:?} in {timeout:?}, down after {unhealthy_threshold}, good {}{body}, at least {min_servers}",
-        statuses.join(",")
+        "{name}: {asked}{port}{how} every {interval:?} in {timeout:?}, down after {unhealthy_threshold}, good {good}, at least {min_servers}"
     )
 }
 
