@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::Name;
+use crate::listener::Certificate;
 use crate::probe::Probe;
 
 /// What a cluster is called: where its endpoints come from, and under which settings.
@@ -128,6 +129,8 @@ pub struct UpstreamTls {
     pub server_name: Option<Name>,
     /// Whether HTTP/2 is offered; the backend picks.
     pub http2: bool,
+    /// What is shown to a backend that asks who we are.
+    pub identity: Option<Arc<Certificate>>,
 }
 
 /// How an endpoint is chosen.

@@ -73,7 +73,7 @@ pub struct ListenerTls {
 }
 
 /// A certificate chain and its key, as PEM. Debug never shows the key.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Certificate {
     /// `namespace/name` of the Secret.
     pub secret: Arc<str>,

@@ -9,7 +9,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_RSA_SHA256, RsaKeySize, date_time_ymd,
 };
-use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -180,6 +181,22 @@ impl Identity {
         Arc::new(
             builder.with_no_client_auth().with_single_cert(self.chain(), self.key()).expect("certificate and key fit"),
         )
+    }
+
+    /// The same for a server that wants certificates of its clients from this CA.
+    ///
+    /// # Panics
+    /// When certificate and key do not belong together.
+    #[must_use]
+    pub fn server_config_asking(&self, clients: &Ca) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(clients.pem().as_bytes()).expect("a CA's PEM")).expect("a CA");
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+        let builder = ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().expect("the provider has TLS 1.2 and 1.3");
+        let builder = builder.with_client_cert_verifier(verifier.expect("a CA to verify with"));
+        Arc::new(builder.with_single_cert(self.chain(), self.key()).expect("certificate and key fit"))
     }
 
     /// A Secret of type `kubernetes.io/tls` as a manifest.

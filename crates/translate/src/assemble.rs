@@ -73,7 +73,7 @@ impl Assembly<'_> {
         let mut invalid: Vec<&str> = Vec::new();
         for listener in &gateway.listeners {
             for reference in listener.tls.iter().flat_map(|tls| &tls.certificates) {
-                assembled.secrets.insert(tls::secret_key(&gateway, reference));
+                assembled.secrets.insert(tls::secret_key(reference, &gateway.key.namespace));
             }
             let authorities = listener.tls.iter().filter_map(|tls| tls.client_auth.as_ref());
             for reference in authorities.flat_map(|auth| &auth.ca_certificate_refs) {

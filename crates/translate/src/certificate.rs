@@ -1,6 +1,7 @@
-//! One Secret of type kubernetes.io/tls: read, and tried with the library that will serve it, so that what cannot be
-//! served is in the status and not in a log of the data plane.
+//! Secrets of type kubernetes.io/tls: read once per version, and tried with the library that will serve them, so that what
+//! cannot be served is in the status and not in a log of the data plane.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use penstock_api::k8s::Secret;
@@ -11,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::asn1_rs::{Any, FromDer as _, Tag};
 
-use crate::snapshot::Key;
+use crate::snapshot::{Key, Snapshot};
 
 /// A certificate that ends within this time is said to end soon, in seconds. Of one that lives for less than 150 days it is
 /// the last fifth of its life: those are renewed by machines, which begin earlier.
@@ -38,6 +39,31 @@ pub(crate) enum Age {
     Expired,
 }
 
+/// Secrets as read from the versions that were seen last.
+#[derive(Debug, Default)]
+pub(crate) struct KnownSecrets(BTreeMap<Key, (Arc<Secret>, Result<Parsed, String>)>);
+
+impl KnownSecrets {
+    /// What a Secret holds, or why it is of no use.
+    pub(crate) fn read(&mut self, key: &Key, snapshot: &Snapshot) -> Result<Parsed, String> {
+        let Some(secret) = snapshot.secrets.get(key) else {
+            return Err(format!("Secret {key} does not exist, or is not of type kubernetes.io/tls: create it"));
+        };
+        if let Some((seen, parsed)) = self.0.get(key).filter(|(seen, _)| Arc::ptr_eq(seen, secret)) {
+            debug_assert_eq!(seen.metadata.name, secret.metadata.name);
+            return parsed.clone();
+        }
+        let parsed = parse(key, secret);
+        self.0.insert(key.clone(), (Arc::clone(secret), parsed.clone()));
+        parsed
+    }
+
+    /// Forgets Secrets that are gone.
+    pub(crate) fn retain(&mut self, snapshot: &Snapshot) {
+        self.0.retain(|key, _| snapshot.secrets.contains_key(key));
+    }
+}
+
 impl Parsed {
     /// Its age, and the first second of the next one. The second of its end still belongs to its life (RFC 5280 4.1.2.5).
     pub(crate) fn age(&self, now: i64) -> (Age, Option<i64>) {
@@ -56,8 +82,7 @@ impl Parsed {
     }
 }
 
-/// Reads a Secret.
-pub(crate) fn parse(key: &Key, secret: &Secret) -> Result<Parsed, String> {
+fn parse(key: &Key, secret: &Secret) -> Result<Parsed, String> {
     if let Some(kind) = secret.type_.as_deref().filter(|&kind| kind != "kubernetes.io/tls") {
         return Err(format!("Secret {key} is of type {kind:?}: it must be of type kubernetes.io/tls"));
     }

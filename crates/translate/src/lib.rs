@@ -38,6 +38,7 @@ pub mod snapshot;
 mod status;
 mod tls;
 mod translator;
+mod upstream;
 mod uses;
 
 pub use endpoints::endpoints;

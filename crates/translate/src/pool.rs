@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
-use penstock_api::gateway::{CaKind, ServiceRef};
-use penstock_api::reasons::{ListenerReason, RuleReason};
+use penstock_api::gateway::ServiceRef;
+use penstock_api::reasons::RuleReason;
 use penstock_api::rule::RuleBackend;
 use penstock_model::{
     BackendTarget, Cluster, ClusterId, Endpoint, EndpointSet, EndpointSource, Forward, Name, PathOverride, RewriteSet,
@@ -14,13 +14,13 @@ use penstock_model::{
 };
 
 use crate::address::ADDRESS_NOT_ALLOWED;
-use crate::authorities::{self, Authorities};
 use crate::finding::Finding;
 use crate::gateway::{Gateway, Pool, PoolAddress};
 use crate::grant::Referrer;
 use crate::service::{self, Dependencies};
 use crate::settings::{self, ProbeChoice, Settings};
 use crate::snapshot::{Key, Options, Snapshot};
+use crate::upstream::Known;
 
 /// Lowers the backends of one rule, and gathers what they need and what is to be said.
 pub(crate) struct Backends<'a> {
@@ -28,8 +28,8 @@ pub(crate) struct Backends<'a> {
     pub(crate) options: &'a Options,
     pub(crate) gateway: &'a Gateway,
     pub(crate) rule: &'a Key,
-    /// Authorities that were read before.
-    pub(crate) known_authorities: &'a RefCell<Authorities>,
+    /// Certificates that were read before.
+    pub(crate) known: &'a RefCell<Known>,
     /// Why nothing of the rule may be forwarded.
     pub(crate) blocked: Option<&'static str>,
     pub(crate) rewrites: Option<Arc<RewriteSet>>,
@@ -131,8 +131,8 @@ impl Backends<'_> {
             }
             (None, None) => Arc::clone(&gateway.default_settings),
         };
-        let (settings, no_authorities) = self.authorities(place, backend, settings);
-        let mut blocked = self.blocked.or(no_authorities);
+        let (settings, no_tls) = self.resolve_tls(place, backend, settings);
+        let mut blocked = self.blocked.or(no_tls);
         if let ProbeChoice::Missing(name) = &settings.probe {
             let message = format!(
                 "{place}: the settings' probe {name:?} is not one of the probes of ApplicationGateway {}: add it there, or correct the name",
@@ -142,51 +142,6 @@ impl Backends<'_> {
             blocked = blocked.or(Some(RuleReason::ProbeNotFound.as_str()));
         }
         (settings, blocked)
-    }
-
-    /// The settings with the authorities that they name, and why nobody may be trusted, if so.
-    fn authorities(
-        &mut self,
-        place: &str,
-        backend: &RuleBackend,
-        settings: Arc<Settings>,
-    ) -> (Arc<Settings>, Option<&'static str>) {
-        if settings.authorities.is_empty() {
-            return (settings, None);
-        }
-        let (gateway, rule) = (self.gateway, self.rule);
-        let (from, field) = match &backend.settings {
-            Some(name) => {
-                let field = format!("{place}.settings {name:?} of ApplicationGateway {}: tls", gateway.key);
-                (Referrer { kind: "ApplicationGateway", namespace: &gateway.key.namespace }, field)
-            }
-            None => {
-                let field = format!("{place}.inlineSettings.tls");
-                (Referrer { kind: "RoutingRule", namespace: &rule.namespace }, field)
-            }
-        };
-        for reference in &settings.authorities {
-            let key = authorities::key(reference, from.namespace);
-            self.dependencies.grants |= *key.namespace != *from.namespace;
-            match reference.kind {
-                CaKind::ConfigMap => self.dependencies.config_maps.insert(&key),
-                CaKind::Secret => self.dependencies.secrets.insert(&key),
-            }
-        }
-        let field = format!("{field}.caCertificateRefs");
-        let known = &mut self.known_authorities.borrow_mut();
-        let pem = known.resolve(&settings.authorities, from, &field, self.snapshot, &mut self.findings);
-        // Without any authority nobody is known: no connection, rather than one to anybody.
-        let blocked = pem.is_empty().then_some(ListenerReason::InvalidCertificateRef.as_str());
-        let mut settings = Arc::unwrap_or_clone(settings);
-        let probe = match &mut settings.probe {
-            ProbeChoice::Named(probe, _) => probe.tls.as_mut().filter(|tls| tls.verify),
-            _ => None,
-        };
-        for tls in settings.tls.iter_mut().chain(probe) {
-            tls.authorities = Some(Arc::clone(&pem));
-        }
-        (Arc::new(settings), blocked)
     }
 
     fn services(&mut self, from: Referrer<'_>, field: &str, services: &[ServiceRef], candidates: &mut Candidates<'_>) {

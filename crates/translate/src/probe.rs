@@ -15,7 +15,7 @@ const HOST: &str = "127.0.0.1";
 
 /// TLS of a probe that nobody says more about: it asks whether somebody lives, as the kubelet's does.
 pub(crate) const UNVERIFIED: UpstreamTls =
-    UpstreamTls { verify: false, authorities: None, server_name: None, http2: true };
+    UpstreamTls { verify: false, authorities: None, server_name: None, http2: true, identity: None };
 
 /// A probe by name, as the gateway declares it.
 pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Finding>) -> Probe {
@@ -75,7 +75,7 @@ fn status_range(codes: &str) -> Option<StatusRange> {
 pub(crate) fn default(host: Option<&str>, tls: Option<&UpstreamTls>, protocol: Protocol) -> Probe {
     Probe {
         name: "default".into(),
-        tls: tls.map(|tls| UpstreamTls { http2: tls.http2, ..UNVERIFIED }),
+        tls: tls.map(|tls| UpstreamTls { http2: tls.http2, identity: tls.identity.clone(), ..UNVERIFIED }),
         protocol,
         host: host.unwrap_or(HOST).into(),
         question: get("/".into(), 100, 499),

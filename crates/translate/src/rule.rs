@@ -11,13 +11,13 @@ use penstock_api::rule::{PathRule, Redirect, RoutingRuleSpec, RuleBackend};
 use penstock_model::rank::ObjectName;
 use penstock_model::{Action, Cluster, Forward, HostPattern, Name, PathMatch, PathOverride, RewriteSet, Route, RuleId};
 
-use crate::authorities::Authorities;
 use crate::finding::{Effect, Finding};
 use crate::gateway::Gateway;
 use crate::pool::Backends;
 use crate::rank::Standing;
 use crate::service::Dependencies;
 use crate::snapshot::{Key, Options, Snapshot};
+use crate::upstream::Known;
 use crate::{allowed, hosts, paths, redirect};
 
 /// Where a rule attaches.
@@ -127,7 +127,7 @@ pub(crate) fn lower(
     gateway: &Gateway,
     attachment: &Attachment,
     taken: &BTreeMap<HostPattern, Arc<str>>,
-    (snapshot, options, known_authorities): (&Snapshot, &Options, &RefCell<Authorities>),
+    (snapshot, options, known): (&Snapshot, &Options, &RefCell<Known>),
 ) -> Lowered {
     let mut findings = attachment.findings.clone();
     let mut listeners = attachment.listeners.clone();
@@ -166,7 +166,7 @@ pub(crate) fn lower(
         options,
         gateway,
         rule: key,
-        known_authorities,
+        known,
         blocked,
         rewrites,
         dependencies: Dependencies::default(),

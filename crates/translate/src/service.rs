@@ -24,9 +24,9 @@ pub(crate) struct Dependencies {
     pub(crate) grants: bool,
     /// Services of which a Pod is wanted.
     pub(crate) pods: Keys,
-    /// ConfigMaps with authorities, wanted as well.
+    /// ConfigMaps with authorities of backends, wanted as well.
     pub(crate) config_maps: Keys,
-    /// Secrets with authorities, wanted as well.
+    /// Secrets with authorities of backends or our own certificate for them, wanted as well.
     pub(crate) secrets: Keys,
 }
 

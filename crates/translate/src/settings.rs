@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Authority;
-use penstock_api::gateway::{self, BackendSettings, CaRef, LoadBalancing};
+use penstock_api::gateway::{self, BackendSettings, CaRef, LoadBalancing, SecretRef};
 use penstock_api::reasons::RuleReason;
 use penstock_model::{
     Affinity, Balancing, Draining, HostRewrite, Limits, Name, OutlierDetection, Probe, Protocol, Question, Retry,
@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<UpstreamTls>,
     /// Where those authorities are.
     pub(crate) authorities: Vec<CaRef>,
+    /// Where our own certificate is, which is filled in with them.
+    pub(crate) client_certificate: Option<SecretRef>,
     /// The port of an address that names none.
     pub(crate) default_port: u16,
     pub(crate) request_timeout: Option<Duration>,
@@ -146,7 +148,8 @@ pub(crate) fn parse(
         let message = format!("{} has no effect without protocol HTTPS: set that, or remove it", at("tls"));
         findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
     }
-    let gateway::BackendTls { ca_certificate_refs, sni_name, verify, http2 } = tls.unwrap_or_default();
+    let gateway::BackendTls { ca_certificate_refs, client_certificate_ref, sni_name, verify, http2 } =
+        tls.unwrap_or_default();
     if https && !verify && !ca_certificate_refs.is_empty() {
         let message =
             format!("{0}.caCertificateRefs has no effect with {0}.verify false: remove one of them", at("tls"));
@@ -162,6 +165,7 @@ pub(crate) fn parse(
             (None, _) => None,
         },
         http2,
+        identity: None,
     });
     let probe = match probe {
         None => ProbeChoice::Unnamed,
@@ -185,6 +189,7 @@ pub(crate) fn parse(
         protocol: if *protocol == gateway::BackendProtocol::H2c { Protocol::Http2 } else { Protocol::Http1 },
         tls: upstream_tls,
         authorities,
+        client_certificate: client_certificate_ref.filter(|_| https),
         default_port: if *protocol == gateway::BackendProtocol::Https { 443 } else { 80 },
         request_timeout,
         connect_timeout,

@@ -1,15 +1,11 @@
-//! TLS of a listener: its certificates, looked up and read once per version of their Secret.
+//! TLS of a listener: its certificates, policy and authorities.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use penstock_api::gateway::ClientAuthMode;
-use penstock_api::k8s::Secret;
+use penstock_api::gateway::{ClientAuthMode, SecretRef};
 use penstock_api::reasons::ListenerReason;
 use penstock_model::{self as model, ListenerTls, TlsVersion};
 
 use crate::authorities::Authorities;
-use crate::certificate::{self, Age, OCSP, Parsed};
+use crate::certificate::{Age, KnownSecrets, OCSP, Parsed};
 use crate::finding::Finding;
 use crate::gateway::Gateway;
 use crate::grant::{Referrer, permitted};
@@ -20,7 +16,7 @@ use crate::snapshot::{Key, Snapshot};
 /// Certificates as read from the versions of Secrets that were seen last.
 #[derive(Debug, Default)]
 pub(crate) struct Certificates {
-    read: BTreeMap<Key, (Arc<Secret>, Result<Parsed, String>)>,
+    secrets: KnownSecrets,
     authorities: Authorities,
     /// When the first certificate in use will be of another age, in seconds since 1970.
     next_age: Option<i64>,
@@ -42,12 +38,12 @@ impl Certificates {
         let from = Referrer { kind: "ApplicationGateway", namespace: &gateway.key.namespace };
         let mut certificates = Vec::new();
         for reference in &tls.certificates {
-            let key = secret_key(gateway, reference);
+            let key = secret_key(reference, from.namespace);
             if let Err(why) = permitted(snapshot, from, "Secret", &key) {
                 findings.push(Finding::unresolved(ListenerReason::RefNotPermitted.as_str(), format!("{field}: {why}")));
                 continue;
             }
-            match self.read(&key, snapshot) {
+            match self.secrets.read(&key, snapshot) {
                 Ok(parsed) => {
                     let what = || format!("{field}: the certificate in Secret {key}");
                     findings.extend(self.age(&parsed, snapshot.now, what));
@@ -82,7 +78,7 @@ impl Certificates {
 
     /// Forgets Secrets that are gone.
     pub(crate) fn retain(&mut self, snapshot: &Snapshot) {
-        self.read.retain(|key, _| snapshot.secrets.contains_key(key));
+        self.secrets.retain(snapshot);
         self.authorities.retain(snapshot);
         self.next_age = None;
     }
@@ -110,23 +106,9 @@ impl Certificates {
         };
         Some(Finding::warning(reason.as_str(), format!("{} {how}", what())))
     }
-
-    fn read(&mut self, key: &Key, snapshot: &Snapshot) -> Result<Parsed, String> {
-        let Some(secret) = snapshot.secrets.get(key) else {
-            return Err(format!("Secret {key} does not exist, or is not of type kubernetes.io/tls: create it"));
-        };
-        if let Some((seen, parsed)) = self.read.get(key).filter(|(seen, _)| Arc::ptr_eq(seen, secret)) {
-            debug_assert_eq!(seen.metadata.name, secret.metadata.name);
-            return parsed.clone();
-        }
-        let parsed = certificate::parse(key, secret);
-        self.read.insert(key.clone(), (Arc::clone(secret), parsed.clone()));
-        parsed
-    }
 }
 
-/// The Secret that a listener's certificate reference names.
-pub(crate) fn secret_key(gateway: &Gateway, reference: &penstock_api::gateway::SecretRef) -> Key {
-    let namespace = reference.namespace.as_deref().unwrap_or(&gateway.key.namespace);
-    Key::new(namespace, reference.name.as_str())
+/// The Secret that a reference names.
+pub(crate) fn secret_key(reference: &SecretRef, namespace: &str) -> Key {
+    Key::new(reference.namespace.as_deref().unwrap_or(namespace), reference.name.as_str())
 }

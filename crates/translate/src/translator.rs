@@ -8,7 +8,6 @@ use penstock_api::reasons::RuleReason;
 use penstock_model::{Cluster, ClusterId, Config, Listener, Name, ObjectRef, Problem, Route, Shared};
 
 use crate::assemble::Assembly;
-use crate::authorities::Authorities;
 use crate::finding::Finding;
 use crate::gateway::Gateway;
 use crate::hosts::Owners;
@@ -19,6 +18,7 @@ use crate::seen::{Changes, Seen};
 use crate::service::{Dependencies, Keys};
 use crate::snapshot::{Key, Options, Snapshot};
 use crate::tls::Certificates;
+use crate::upstream::Known;
 use crate::{pool, status};
 
 /// Translates snapshots. It remembers what it made of each object: pure but for that memory, so a fresh one gives equal
@@ -31,10 +31,10 @@ pub struct Translator {
     rules: BTreeMap<Key, Box<RuleMemo>>,
     /// Services of which a Pod is wanted, with the number of rules that want it.
     pods: BTreeMap<Key, usize>,
-    /// ConfigMaps and Secrets that hold authorities for backends, with the number of rules that want them.
+    /// ConfigMaps and Secrets for TLS to backends, with the number of rules that want them.
     config_maps: BTreeMap<Key, usize>,
     secrets: BTreeMap<Key, usize>,
-    authorities: RefCell<Authorities>,
+    known: RefCell<Known>,
     certificates: Certificates,
     /// What the last outcome had, so that the next begins with a copy: building thousands of entries anew costs more.
     config: Arc<Config>,
@@ -235,7 +235,7 @@ impl Translator {
 
     /// What a rule contributes; nothing when its gateway is another installation's.
     fn part(&self, key: &Key, memo: &RuleMemo, old: Option<&RulePart>, snapshot: &Snapshot) -> Option<RulePart> {
-        let world = (snapshot, &self.options, &self.authorities);
+        let world = (snapshot, &self.options, &self.known);
         let lowered = match self.gateways.get(&memo.gateway) {
             Some(gateway) if memo.attachment.listeners.is_empty() => {
                 debug_assert_eq!(gateway.gateway.key, memo.gateway);
@@ -283,7 +283,7 @@ impl Translator {
     /// Puts everything together.
     fn outcome(&mut self, snapshot: &Snapshot, touched: &Touched) -> Outcome {
         self.certificates.retain(snapshot);
-        self.authorities.get_mut().retain(snapshot);
+        self.known.get_mut().retain(snapshot);
         let assembly = Assembly {
             snapshot,
             options: &self.options,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendLimits, CaRef, OutlierDetection, SlowStart};
+use super::{BackendLimits, CaRef, OutlierDetection, SecretRef, SlowStart};
 use crate::constraint::{
     ADDRESS, HOST, HOST_LEN, NAME, NAME_LEN, NAMESPACE, NAMESPACE_LEN, OBJECT, OBJECT_LEN, PATH, PATH_LEN, TOKEN,
     TOKEN_LEN, at_most, port_reference, rules,
@@ -167,7 +167,7 @@ pub struct BackendSettings {
     #[schemars(length(min = 1, max = NAME_LEN), regex(pattern = NAME))]
     pub probe: Option<String>,
 
-    /// How the backend's certificate is checked; without effect unless the protocol is HTTPS. Default: by the system's authorities and the Host sent.
+    /// How the backend's certificate is checked, and what it is shown and offered; without effect unless the protocol is HTTPS. Default: by the system's authorities and the Host sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTls>,
 }
@@ -280,7 +280,7 @@ pub struct Retry {
     pub on_timeout: bool,
 }
 
-/// How a backend's certificate is checked.
+/// TLS to a backend: how its certificate is checked, and what it is shown and offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendTls {
@@ -288,6 +288,10 @@ pub struct BackendTls {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub ca_certificate_refs: Vec<CaRef>,
+
+    /// Certificate shown to backends that ask for one (mutual TLS). Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_ref: Option<SecretRef>,
 
     /// Server name sent in the handshake and looked for in the certificate. Default: the Host sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -305,6 +309,12 @@ pub struct BackendTls {
 
 impl Default for BackendTls {
     fn default() -> Self {
-        Self { ca_certificate_refs: Vec::new(), sni_name: None, verify: defaults::yes(), http2: defaults::yes() }
+        Self {
+            ca_certificate_refs: Vec::new(),
+            client_certificate_ref: None,
+            sni_name: None,
+            verify: defaults::yes(),
+            http2: defaults::yes(),
+        }
     }
 }

@@ -75,7 +75,7 @@ pub struct SecretRef {
     #[schemars(length(min = 1, max = OBJECT_LEN), regex(pattern = OBJECT))]
     pub name: String,
 
-    /// Namespace of the Secret; another than the gateway's needs a ReferenceGrant there. Default: the gateway's.
+    /// Namespace of the Secret; another than that of the referring object needs a ReferenceGrant there. Default: that of the referring object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = NAMESPACE_LEN), regex(pattern = NAMESPACE))]
     pub namespace: Option<String>,

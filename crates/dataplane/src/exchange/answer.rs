@@ -63,6 +63,7 @@ pub(crate) fn failed(failure: &Failure, version: Version, record: Record, guard:
             (StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large")
         }
         Failure::Connect(ConnectError::Tls(..)) => (StatusCode::BAD_GATEWAY, "no TLS with the backend"),
+        Failure::Backend(error) if error.is_tls() => (StatusCode::BAD_GATEWAY, "no TLS with the backend"),
         Failure::Connect(_) => (StatusCode::BAD_GATEWAY, "no connection to the backend"),
         Failure::Backend(_) => (StatusCode::BAD_GATEWAY, "the backend failed to answer"),
         Failure::Drained => (StatusCode::BAD_GATEWAY, "the backend went away"),

@@ -52,6 +52,7 @@ impl Failure {
         match self {
             Self::Connect(ConnectError::Tls(..)) => "tls",
             Self::Connect(_) => "connect",
+            Self::Backend(error) if error.is_tls() => "tls",
             Self::Backend(error) if error.is_disconnect() => "closed",
             Self::Backend(_) => "reset",
             Self::TimedOut(_) => "timeout",

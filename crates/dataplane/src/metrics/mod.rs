@@ -161,7 +161,7 @@ impl Metrics {
             config_apply,
             certificate_expiry: gauge(
                 "certificate_expiry_timestamp_seconds",
-                "When a certificate of a listener ends, in seconds since 1970.",
+                "When a certificate ends, in seconds since 1970; without gateway and listener it is one that is shown to backends.",
                 &["gateway", "listener", "secret"],
             )?,
             access_log_lost: counter(

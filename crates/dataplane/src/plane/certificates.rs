@@ -6,7 +6,7 @@ use penstock_model::Config;
 
 use crate::metrics::Metrics;
 
-/// Values of the labels gateway, listener and secret.
+/// Values of the labels gateway, listener and secret. What we show to backends has no listener, and is shared by gateways.
 type Labels = [String; 3];
 
 /// Series of `penstock_certificate_expiry_timestamp_seconds` that are there.
@@ -23,6 +23,10 @@ impl Expiries {
                     [listener.id.gateway.to_string(), listener.id.name.to_string(), certificate.secret.to_string()];
                 now.insert(labels, certificate.not_after);
             }
+        }
+        let identities = config.clusters.values().filter_map(|cluster| cluster.tls.as_ref()?.identity.as_ref());
+        for certificate in identities {
+            now.insert([String::new(), String::new(), certificate.secret.to_string()], certificate.not_after);
         }
         for labels in self.0.keys().filter(|labels| !now.contains_key(*labels)) {
             // It can only be gone already.

@@ -1,4 +1,4 @@
-//! TLS towards backends: what a cluster trusts and which name it asks for, built by the plane before a request needs it.
+//! TLS towards backends: what a cluster trusts, which name it asks for and what it shows of itself, built by the plane before a request needs it.
 //!
 //! A connection is used again only by requests of the same settings that ask for the same name: it was that name that the
 //! certificate was checked against. What is spoken on it is the backend's choice (ALPN, RFC 7301).
@@ -16,7 +16,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -163,7 +163,17 @@ fn configs(settings: &UpstreamTls) -> Result<Configs, String> {
     } else {
         Arc::new(AnyCertificate(provider()))
     };
-    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let mut config = match &settings.identity {
+        None => builder.with_no_client_auth(),
+        Some(certificate) => {
+            // The translation has read it with the same library.
+            let unusable = |error: String| format!("the certificate of Secret {}: {error}", certificate.secret);
+            let chain = CertificateDer::pem_slice_iter(&certificate.chain).flatten().collect();
+            let key = PrivateKeyDer::from_pem_slice(&certificate.key).map_err(|error| unusable(error.to_string()))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| unusable(error.to_string()))?
+        }
+    };
     config.alpn_protocols = vec![HTTP1.to_vec()];
     let http1 = Arc::new(config.clone());
     if settings.http2 {

@@ -287,7 +287,7 @@ fn cluster(cluster: &Cluster) -> Value {
     map.into()
 }
 
-fn trust(UpstreamTls { verify, authorities, server_name, http2 }: &UpstreamTls) -> String {
+fn trust(UpstreamTls { verify, authorities, server_name, http2, identity }: &UpstreamTls) -> String {
     let name = server_name.as_deref().unwrap_or("the Host sent");
     let whom = match authorities {
         _ if !verify => "anybody".to_owned(),
@@ -295,7 +295,8 @@ fn trust(UpstreamTls { verify, authorities, server_name, http2 }: &UpstreamTls) 
         Some(pem) => format!("{} authorities", String::from_utf8_lossy(pem).matches("BEGIN").count()),
     };
     let offers = if *http2 { "" } else { ", in HTTP/1.1" };
-    format!("to {name}, trusts {whom}{offers}")
+    let shows = identity.as_ref().map(|shown| format!(", shows {}", shown.secret)).unwrap_or_default();
+    format!("to {name}, trusts {whom}{offers}{shows}")
 }
 
 fn probe(probe: &Probe) -> String {

@@ -101,6 +101,19 @@ impl Error {
         }
     }
 
+    /// Whether TLS ended it: in version 1.3 that is how a backend refuses our certificate, or its absence (RFC 8446 4.4.2.4).
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        match self {
+            Self::Read(error) | Self::Write(error) => {
+                error.get_ref().is_some_and(|error| error.is::<rustls::Error>())
+            }
+            // The library keeps no more of it than the kind, and TLS alone has this one.
+            Self::Http2(error) => error.get_io().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData),
+            _ => false,
+        }
+    }
+
     /// Whether the connection ended (closed or failed), as opposed to an answer that breaks the protocol.
     #[must_use]
     pub fn is_disconnect(&self) -> bool {
