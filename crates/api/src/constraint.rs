@@ -24,6 +24,8 @@ pub(crate) const HOST_PATTERN: &str =
 /// One host without wildcards.
 pub(crate) const HOST: &str =
     r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?$";
+/// A URI with a scheme (RFC 3986 4.3), of ASCII.
+pub(crate) const URI: &str = "^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$";
 /// A host name or an IP address (IPv6 without brackets).
 pub(crate) const ADDRESS: &str = r"^([A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)$";
 /// The longest host (RFC 1035) with its trailing dot.

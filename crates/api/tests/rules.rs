@@ -99,6 +99,20 @@ fn strict_client_certificates_need_an_authority() {
 }
 
 #[test]
+fn a_subject_alternative_name_has_what_goes_with_its_type() {
+    let named = |name: Value| settings(json!({"protocol": "HTTPS", "tls": {"subjectAltNames": [name]}}));
+    let hostname = json!({"type": "Hostname", "hostname": "web.internal"});
+    let uri = json!({"type": "URI", "uri": "spiffe://mesh/ns/app/sa/web"});
+    let at = "spec.backendSettings[0].tls.subjectAltNames[0]";
+    gw(&named(hostname), &named(json!({"type": "Hostname"})), at, "type Hostname goes with hostname");
+    gw(&named(uri.clone()), &named(json!({"type": "URI"})), at, "type URI goes with uri");
+    let both = json!({"type": "URI", "uri": "spiffe://mesh/web", "hostname": "web.internal"});
+    gw(&named(uri.clone()), &named(both), at, "type Hostname goes with hostname");
+    let no_scheme = json!({"type": "URI", "uri": "mesh/web"});
+    gw(&named(uri), &named(no_scheme), &format!("{at}.uri"), "");
+}
+
+#[test]
 fn host_patterns_are_azures() {
     for host in
         ["a", "shop.example.com", "*.example.com", "shop?.example.*", "*", "Shop.Example.Com.", "xn--bcher-kva.example"]

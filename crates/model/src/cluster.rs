@@ -127,10 +127,21 @@ pub struct UpstreamTls {
     pub authorities: Option<Arc<[u8]>>,
     /// Server name to ask for and verify; `None`: the Host that is sent.
     pub server_name: Option<Name>,
+    /// Names of which the certificate must have one, in place of the server name; none: the server name.
+    pub subject_alt_names: Vec<SubjectAltName>,
     /// Whether HTTP/2 is offered; the backend picks.
     pub http2: bool,
     /// What is shown to a backend that asks who we are.
     pub identity: Option<Arc<Certificate>>,
+}
+
+/// A name in a certificate (RFC 5280 4.2.1.6).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SubjectAltName {
+    /// A DNS name, which one with a wildcard matches as well.
+    Dns(Name),
+    /// A URI, character by character.
+    Uri(Name),
 }
 
 /// How an endpoint is chosen.

@@ -31,7 +31,7 @@ pub use action::{
 };
 pub use cluster::{
     Balancing, Cluster, ClusterId, Draining, Endpoint, EndpointSet, EndpointSource, Limits, OutlierDetection, Protocol,
-    UpstreamTls,
+    SubjectAltName, UpstreamTls,
 };
 pub use config::{ClusterChange, Config};
 pub use filter::{Filter, HeaderEdit};

@@ -100,3 +100,31 @@ async fn streams_are_opened_as_who_we_are_now() {
     gateway.replace(&objects(&ca, backend.addr(), OURS, Some(&clients.client("three"))));
     gateway.wait_status(HOST, "/x", 200).await;
 }
+
+#[tokio::test]
+async fn backends_are_known_by_one_of_the_names_that_settings_list() {
+    let ca = Ca::new("internal");
+    let identity = ca.server_with_uris(&["b.internal", "*.wild.internal"], &["spiffe://mesh/ns/app/sa/web"]);
+    let backend = Backend::start_tls("app", &identity).await;
+    let listing = |names: &str| format!("sniName: app.internal, subjectAltNames: [{names}]");
+    let hostname = |name: &str| format!("{{type: Hostname, hostname: {name}}}");
+    let uri = |uri: &str| format!("{{type: URI, uri: \"{uri}\"}}");
+    let gateway = Gateway::start(&objects(&ca, backend.addr(), "sniName: app.internal", None)).await;
+    assert_eq!(gateway.get(HOST, "/x").await.status, 502);
+    for (good, bad) in [
+        (hostname("b.internal"), hostname("app.internal")),
+        (hostname("a.wild.internal"), hostname("a.b.wild.internal")),
+        (uri("spiffe://mesh/ns/app/sa/web"), uri("spiffe://mesh/ns/app/sa/we")),
+        (format!("{}, {}", hostname("c.internal"), hostname("B.internal")), hostname("c.internal")),
+    ] {
+        gateway.replace(&objects(&ca, backend.addr(), &listing(&good), None));
+        gateway.wait_status(HOST, "/x", 200).await;
+        gateway.replace(&objects(&ca, backend.addr(), &listing(&bad), None));
+        gateway.wait_status(HOST, "/x", 502).await;
+    }
+    // The name says nothing of who signed it.
+    let stranger = Backend::start_tls("stranger", &Ca::new("other").server(&["b.internal"])).await;
+    gateway.replace(&objects(&ca, stranger.addr(), &listing(&hostname("b.internal")), None));
+    gateway.wait_status(HOST, "/y", 502).await;
+    assert_eq!(stranger.count("/y"), 0);
+}

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_RSA_SHA256, RsaKeySize, date_time_ymd,
+    PKCS_RSA_SHA256, RsaKeySize, SanType, date_time_ymd,
 };
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -60,6 +60,18 @@ impl Ca {
     #[must_use]
     pub fn server(&self, names: &[&str]) -> Identity {
         self.sign(&server_params(names), &KeyPair::generate().expect("a P-256 key can be made"))
+    }
+
+    /// The same with these URIs beside the names.
+    ///
+    /// # Panics
+    /// When a name or URI is none.
+    #[must_use]
+    pub fn server_with_uris(&self, names: &[&str], uris: &[&str]) -> Identity {
+        let mut params = server_params(names);
+        let uris = uris.iter().map(|&uri| SanType::URI(uri.try_into().expect("a URI of ASCII")));
+        params.subject_alt_names.extend(uris);
+        self.sign(&params, &KeyPair::generate().expect("a P-256 key can be made"))
     }
 
     /// The same with an RSA key of 2048 bits (some tenths of a second to make).

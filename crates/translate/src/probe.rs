@@ -14,8 +14,14 @@ use crate::settings::duration;
 const HOST: &str = "127.0.0.1";
 
 /// TLS of a probe that nobody says more about: it asks whether somebody lives, as the kubelet's does.
-pub(crate) const UNVERIFIED: UpstreamTls =
-    UpstreamTls { verify: false, authorities: None, server_name: None, http2: true, identity: None };
+pub(crate) const UNVERIFIED: UpstreamTls = UpstreamTls {
+    verify: false,
+    authorities: None,
+    server_name: None,
+    subject_alt_names: Vec::new(),
+    http2: true,
+    identity: None,
+};
 
 /// A probe by name, as the gateway declares it.
 pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Finding>) -> Probe {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Authority;
-use penstock_api::gateway::{self, BackendSettings, CaRef, LoadBalancing, SecretRef};
+use penstock_api::gateway::{self, BackendSettings, CaRef, LoadBalancing, SecretRef, SubjectAltNameType};
 use penstock_api::reasons::RuleReason;
 use penstock_model::{
     Affinity, Balancing, Draining, HostRewrite, Limits, Name, OutlierDetection, Probe, Protocol, Question, Retry,
-    UpstreamTls, WebSocketTimeouts,
+    SubjectAltName, UpstreamTls, WebSocketTimeouts,
 };
 
 use crate::finding::Finding;
@@ -148,13 +148,17 @@ pub(crate) fn parse(
         let message = format!("{} has no effect without protocol HTTPS: set that, or remove it", at("tls"));
         findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
     }
-    let gateway::BackendTls { ca_certificate_refs, client_certificate_ref, sni_name, verify, http2 } =
-        tls.unwrap_or_default();
-    if https && !verify && !ca_certificate_refs.is_empty() {
-        let message =
-            format!("{0}.caCertificateRefs has no effect with {0}.verify false: remove one of them", at("tls"));
+    let tls = tls.unwrap_or_default();
+    let unused = [
+        ("caCertificateRefs", tls.ca_certificate_refs.is_empty()),
+        ("subjectAltNames", tls.subject_alt_names.is_empty()),
+    ];
+    for (field, _) in unused.iter().filter(|(_, empty)| https && !tls.verify && !empty) {
+        let message = format!("{0}.{field} has no effect with {0}.verify false: remove one of them", at("tls"));
         findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
     }
+    let gateway::BackendTls { ca_certificate_refs, client_certificate_ref, sni_name, subject_alt_names, verify, http2 } =
+        tls;
     let authorities = if https && verify { ca_certificate_refs } else { Vec::new() };
     let upstream_tls = https.then(|| UpstreamTls {
         verify,
@@ -164,6 +168,7 @@ pub(crate) fn parse(
             (None, HostRewrite::Set(authority)) => Some(authority.host().into()),
             (None, _) => None,
         },
+        subject_alt_names: if verify { names(&subject_alt_names) } else { Vec::new() },
         http2,
         identity: None,
     });
@@ -219,6 +224,15 @@ pub(crate) fn parse(
         path: path.as_deref().filter(|path| !path.is_empty()).map(Into::into),
         probe,
     }
+}
+
+/// Subject alternative names. The schema sees to it that each has what goes with its type; the empty one is in no certificate.
+fn names(names: &[gateway::SubjectAltName]) -> Vec<SubjectAltName> {
+    let name = |name: &gateway::SubjectAltName| match name.type_ {
+        SubjectAltNameType::Hostname => SubjectAltName::Dns(name.hostname.as_deref().unwrap_or_default().into()),
+        SubjectAltNameType::Uri => SubjectAltName::Uri(name.uri.as_deref().unwrap_or_default().into()),
+    };
+    names.iter().map(name).collect()
 }
 
 /// A duration, or its default in seconds where it cannot be read (only a file can have one that the schema refuses).

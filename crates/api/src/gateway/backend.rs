@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{BackendLimits, CaRef, OutlierDetection, SecretRef, SlowStart};
 use crate::constraint::{
     ADDRESS, HOST, HOST_LEN, NAME, NAME_LEN, NAMESPACE, NAMESPACE_LEN, OBJECT, OBJECT_LEN, PATH, PATH_LEN, TOKEN,
-    TOKEN_LEN, at_most, port_reference, rules,
+    TOKEN_LEN, URI, at_most, port_reference, rules,
 };
 use crate::defaults;
 use crate::duration::Duration;
@@ -298,6 +298,11 @@ pub struct BackendTls {
     #[schemars(length(min = 1, max = HOST_LEN), regex(pattern = HOST))]
     pub sni_name: Option<String>,
 
+    /// Names of which the backend's certificate must have one, in place of the server name, which is sent all the same. Default: the server name. At most 5.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
+    pub subject_alt_names: Vec<SubjectAltName>,
+
     /// Whether the certificate is checked at all. Default: true.
     #[serde(default = "defaults::yes")]
     pub verify: bool,
@@ -313,8 +318,42 @@ impl Default for BackendTls {
             ca_certificate_refs: Vec::new(),
             client_certificate_ref: None,
             sni_name: None,
+            subject_alt_names: Vec::new(),
             verify: defaults::yes(),
             http2: defaults::yes(),
         }
     }
+}
+
+/// A name that a backend's certificate may have, as in BackendTLSPolicy of Gateway API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("(self.type == 'Hostname') == has(self.hostname)", "type Hostname goes with hostname, and with nothing else"),
+    ("(self.type == 'URI') == has(self.uri)", "type URI goes with uri, and with nothing else"),
+])))]
+pub struct SubjectAltName {
+    /// Hostname or URI.
+    #[serde(rename = "type")]
+    pub type_: SubjectAltNameType,
+
+    /// A DNS name. One with a wildcard in the certificate matches it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = HOST_LEN), regex(pattern = HOST))]
+    pub hostname: Option<String>,
+
+    /// A whole URI, such as the SPIFFE ID of a service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = URI))]
+    pub uri: Option<String>,
+}
+
+/// Kind of a subject alternative name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SubjectAltNameType {
+    /// A DNS name.
+    Hostname,
+    /// A URI.
+    #[serde(rename = "URI")]
+    Uri,
 }

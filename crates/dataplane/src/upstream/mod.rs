@@ -5,6 +5,7 @@ mod exchange;
 pub mod h1;
 mod http2;
 mod link;
+mod names;
 mod pool;
 mod tls;
 

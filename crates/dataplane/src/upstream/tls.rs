@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::connect::{ConnectError, connect};
+use super::names::OneOf;
 use crate::tls::provider;
 
 /// Identifiers of the protocols (RFC 7301 6, RFC 9113 3.1).
@@ -142,7 +143,7 @@ impl Connector {
 }
 
 /// A name or an address; one of IPv6 may stand in brackets, as in a Host.
-fn server_name(host: &str) -> Option<ServerName<'static>> {
+pub(super) fn server_name(host: &str) -> Option<ServerName<'static>> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match bare.parse::<IpAddr>() {
         Ok(address) => Some(ServerName::IpAddress(address.into())),
@@ -158,8 +159,12 @@ fn configs(settings: &UpstreamTls) -> Result<Configs, String> {
             Some(pem) => Arc::new(roots_of(pem)),
             None => system_roots(),
         };
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider());
-        verifier.build().map_err(|error| format!("no authority to trust: {error}"))?
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider());
+        let verifier = verifier.build().map_err(|error| format!("no authority to trust: {error}"))?;
+        match settings.subject_alt_names.as_slice() {
+            [] => verifier,
+            names => Arc::new(OneOf::new(names, roots, verifier)),
+        }
     } else {
         Arc::new(AnyCertificate(provider()))
     };

@@ -287,7 +287,7 @@ fn cluster(cluster: &Cluster) -> Value {
     map.into()
 }
 
-fn trust(UpstreamTls { verify, authorities, server_name, http2, identity }: &UpstreamTls) -> String {
+fn trust(UpstreamTls { verify, authorities, server_name, subject_alt_names, http2, identity }: &UpstreamTls) -> String {
     let name = server_name.as_deref().unwrap_or("the Host sent");
     let whom = match authorities {
         _ if !verify => "anybody".to_owned(),
@@ -296,7 +296,8 @@ fn trust(UpstreamTls { verify, authorities, server_name, http2, identity }: &Ups
     };
     let offers = if *http2 { "" } else { ", in HTTP/1.1" };
     let shows = identity.as_ref().map(|shown| format!(", shows {}", shown.secret)).unwrap_or_default();
-    format!("to {name}, trusts {whom}{offers}{shows}")
+    let named = if subject_alt_names.is_empty() { String::new() } else { format!(" named {subject_alt_names:?}") };
+    format!("to {name}, trusts {whom}{named}{offers}{shows}")
 }
 
 fn probe(probe: &Probe) -> String {
