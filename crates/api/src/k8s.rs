@@ -5,8 +5,8 @@ use std::borrow::Cow;
 pub use k8s_openapi::ByteString;
 pub use k8s_openapi::api::coordination::v1::Lease;
 pub use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, ContainerPort, GRPCAction, HTTPGetAction, LoadBalancerIngress, Namespace, Pod, Probe, Secret, Service,
-    ServicePort, ServiceSpec, ServiceStatus,
+    ConfigMap, Container, ContainerPort, GRPCAction, HTTPGetAction, LoadBalancerIngress, Namespace, Pod, Probe, Secret,
+    Service, ServicePort, ServiceSpec, ServiceStatus,
 };
 pub use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 pub use k8s_openapi::api::events::v1::Event;

@@ -184,7 +184,8 @@ async fn a_readiness_probe_of_grpc_is_asked_as_the_kubelet_asks_it() {
     let backend = H2c::start().await;
     backend.set_serving(false);
     let port = backend.addr().port();
-    let ports = format!("selector: {{app: web}}, ports: [{{port: 80, targetPort: {port}, appProtocol: kubernetes.io/h2c}}]");
+    let ports =
+        format!("selector: {{app: web}}, ports: [{{port: 80, targetPort: {port}, appProtocol: kubernetes.io/h2c}}]");
     let app = service_at("app", &[backend.addr()]).replace("ports: [{port: 80}]", &ports);
     let pod = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: web-1, namespace: edge, labels: {{app: web}}}}\nspec:\n  containers:\n  \

@@ -82,7 +82,9 @@ async fn without_the_certificate_nothing_is_sent() {
     let backend = Backend::start_tls("app", &ca.server(&["app.internal"])).await;
     let gateway = Gateway::start(&objects(&ca, backend.addr(), OURS, None)).await;
     assert_eq!(gateway.get(HOST, "/x").await.status, 502);
-    gateway.wait_for_problem("InvalidCertificateRef", "tls.clientCertificateRef: Secret edge/ours does not exist").await;
+    gateway
+        .wait_for_problem("InvalidCertificateRef", "tls.clientCertificateRef: Secret edge/ours does not exist")
+        .await;
     assert_eq!(backend.count("/x"), 0);
     gateway.replace(&objects(&ca, backend.addr(), OURS, Some(&ca.client("gateway"))));
     gateway.wait_status(HOST, "/x", 200).await;

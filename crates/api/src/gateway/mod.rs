@@ -11,7 +11,10 @@ mod service;
 mod slow_start;
 mod status;
 
-pub use backend::{BackendAddress, BackendPool, BackendProtocol, BackendSettings, BackendTls, ConnectionDraining, CookieAffinity, LoadBalancing, NamedBackendSettings, Retry, ServiceRef, SubjectAltName, SubjectAltNameType, WebSocketTimeouts};
+pub use backend::{
+    BackendAddress, BackendPool, BackendProtocol, BackendSettings, BackendTls, ConnectionDraining, CookieAffinity,
+    LoadBalancing, NamedBackendSettings, Retry, ServiceRef, SubjectAltName, SubjectAltNameType, WebSocketTimeouts,
+};
 pub use limits::{BackendLimits, parse_bytes};
 pub use listener::{
     CaKind, CaRef, ClientAuth, ClientAuthMode, ConfigMapKeyRef, CustomErrorPage, Listener, ListenerProtocol,

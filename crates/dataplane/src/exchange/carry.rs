@@ -61,7 +61,12 @@ impl Outbound<'_> {
         }
         let stream = connect(endpoint.endpoint.address, self.forward.connect_timeout).await?;
         let carrier = Carrier::Http1(Connection::new(stream));
-        Ok(Box::new(Link::new(carrier, Arc::clone(endpoint), worker.pool.enter(endpoint), Some(self.counted(endpoint)))))
+        Ok(Box::new(Link::new(
+            carrier,
+            Arc::clone(endpoint),
+            worker.pool.enter(endpoint),
+            Some(self.counted(endpoint)),
+        )))
     }
 
     /// A stream of a connection that has room, or an idle connection.

@@ -31,7 +31,11 @@ enum Wanted {
 }
 
 impl OneOf {
-    pub(super) fn new(names: &[SubjectAltName], roots: Arc<RootCertStore>, verifier: Arc<WebPkiServerVerifier>) -> Self {
+    pub(super) fn new(
+        names: &[SubjectAltName],
+        roots: Arc<RootCertStore>,
+        verifier: Arc<WebPkiServerVerifier>,
+    ) -> Self {
         let wanted = |name: &SubjectAltName| match name {
             // What no certificate can have matches none.
             SubjectAltName::Dns(name) => server_name(name).map(Wanted::Dns),

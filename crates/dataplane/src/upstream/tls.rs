@@ -1,4 +1,5 @@
-//! TLS towards backends: what a cluster trusts, which name it asks for and what it shows of itself, built by the plane before a request needs it.
+//! TLS towards backends: what a cluster trusts, which name it asks for and what it shows of itself, built by the plane before a
+//! request needs it.
 //!
 //! A connection is used again only by requests of the same settings that ask for the same name: it was that name that the
 //! certificate was checked against. What is spoken on it is the backend's choice (ALPN, RFC 7301).
@@ -89,8 +90,7 @@ impl Secured {
             None => handshake.await.map_err(failed)?,
             Some(limit) => {
                 let left = limit.saturating_sub(started.elapsed());
-                let late =
-                    |_elapsed| io::Error::new(io::ErrorKind::TimedOut, format!("no handshake in {limit:?}"));
+                let late = |_elapsed| io::Error::new(io::ErrorKind::TimedOut, format!("no handshake in {limit:?}"));
                 crate::timer::timeout(left, Box::pin(handshake)).await.map_err(late).flatten().map_err(failed)?
             }
         };

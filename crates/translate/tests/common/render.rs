@@ -301,7 +301,8 @@ fn trust(UpstreamTls { verify, authorities, server_name, subject_alt_names, http
 }
 
 fn probe(probe: &Probe) -> String {
-    let Probe { name, tls, protocol, host, question, port, interval, timeout, unhealthy_threshold, min_servers } = probe;
+    let Probe { name, tls, protocol, host, question, port, interval, timeout, unhealthy_threshold, min_servers } =
+        probe;
     let how = match (tls, protocol) {
         (Some(tls), _) => format!(" over TLS {}", trust(tls)),
         (None, Protocol::Http2) => " in HTTP/2".to_owned(),

@@ -150,7 +150,10 @@ impl Sessions {
 }
 
 /// A connection for a single request, and what must be polled meanwhile.
-pub(crate) async fn single<S>(stream: S, secured: Option<Secured>) -> Result<(Exchange, Connection<S, Bytes>), h2::Error>
+pub(crate) async fn single<S>(
+    stream: S,
+    secured: Option<Secured>,
+) -> Result<(Exchange, Connection<S, Bytes>), h2::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
