@@ -72,7 +72,9 @@ async fn upgrade(session: &Session, mut respond: SendResponse<Bytes>, response: 
 async fn send(session: &Session, mut respond: SendResponse<Bytes>, response: Response<Body>, method: &Method) {
     let (mut head, body) = response.into_parts();
     let length = body.size_hint().exact();
-    let no_body = *method == Method::HEAD || body.is_end_stream();
+    // Also of an answer that was whole with its head: gRPC takes a status in the head for one only when the stream ends with it
+    // (grpc/doc/PROTOCOL-HTTP2.md, Trailers-Only).
+    let no_body = *method == Method::HEAD || body.is_end_stream() || length == Some(0);
     if let Some(length) = length.filter(|length| *length > 0) {
         head.headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
     }
