@@ -12,7 +12,7 @@ import documents
 import queries
 from backend import Backend
 from client import Traffic, WebSocket, ask, fail_handshake, send_raw
-from manifests import GATEWAY, rule, service
+from manifests import GATEWAY, NAMED, rule, service
 from stack import ROOT, Gateway, Prometheus, eventually, free_port
 
 
@@ -22,9 +22,9 @@ class Test:
         self.gateway = Gateway(folder)
         # Lives for five days and has just begun, as those that are renewed every few days: nothing to be alarmed at.
         self.gateway.certificate("cert", age=0, left=5)
-        self.gateway.write("gateway", GATEWAY.format(http=self.gateway.http, https=self.gateway.https))
+        self.gateway.write("gateway", GATEWAY.format(http=self.gateway.http, https=self.gateway.https, backend=self.backend.port))
         objects = [service("app", self.backend.port), rule("app"), service("pool", *(one.port for one in self.pool)), rule("pool"),
-                   rule("idle", "app", "impatient")]
+                   rule("idle", "app", "impatient"), NAMED.format()]
         self.gateway.write("objects", "---".join(objects))
         self.gateway.start()
         try:

@@ -11,6 +11,8 @@ spec:
   - {{name: https, port: {https}, protocol: HTTPS, tls: {{certificateRefs: [{{name: cert}}]}}}}
   probes:
   - {{name: quick, path: /probe, interval: 100ms, timeout: 5s, unhealthyThreshold: 1}}
+  backendPools:
+  - {{name: named, addresses: [{{host: localhost, port: {backend}}}]}}
   backendSettings:
   - {{name: probed, probe: quick, webSocket: {{idleTimeout: 5m}}}}
   - {{name: impatient, probe: quick, webSocket: {{idleTimeout: 200ms}}}}
@@ -27,6 +29,17 @@ spec:
   gatewayRef: {{name: shop}}
   hostNames: [{name}.example]
   backend: {{services: [{{name: {service}, port: 80}}], settings: {settings}}}
+"""
+
+# A backend by name, so that names are looked up: the hosts file has this one.
+NAMED = """
+apiVersion: penstock.dev/v1alpha1
+kind: RoutingRule
+metadata: {{name: named, namespace: edge}}
+spec:
+  gatewayRef: {{name: shop}}
+  hostNames: [named.example]
+  backend: {{pool: named, settings: probed}}
 """
 
 SERVICE = """

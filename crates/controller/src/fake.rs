@@ -79,6 +79,7 @@ fn cluster(id: ClusterId, source: EndpointSource, endpoints: Arc<EndpointSet>) -
         protocol: Protocol::Http1,
         tls: None,
         balancing: Balancing::RoundRobin,
+        slow_start: None,
         affinity: None,
         probe: None,
         draining: Draining { timeout: Duration::from_secs(30), spread: Duration::from_secs(3) },

@@ -47,6 +47,7 @@ async fn statuses_say_what_became_of_objects() {
             .map(|id| (id.clone(), endpoints.clone().into()))
             .collect::<BTreeMap<_, _>>()
             .into(),
+        ..Observed::default()
     }));
     place.condition(&place.gateways(), "shop", "/status/conditions", "Programmed", "True/Programmed").await;
     let gateway = place.gateways().get("shop").await.unwrap();

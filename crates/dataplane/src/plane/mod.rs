@@ -228,3 +228,11 @@ where
         Err(error) => tracing::error!(%error, "cannot build the runtime of a data plane thread"),
     })
 }
+
+/// Ends at that moment, or never.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}

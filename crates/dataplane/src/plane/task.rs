@@ -17,7 +17,7 @@ use super::names::FirstAnswers;
 use super::observe::{Ports, Reasons, Seen, Series};
 use super::sweep::Sweep;
 use super::tickets::Tickets;
-use super::{Inputs, Options, Order, View, listeners, names, sockets};
+use super::{Inputs, Options, Order, View, listeners, names, sockets, until};
 use crate::cluster::{Health, LiveCluster};
 use crate::metrics::Metrics;
 use crate::probe::{Probes, Report};
@@ -393,12 +393,4 @@ fn look_again(series: &mut HashMap<ClusterId, Series>, metrics: &Metrics, cluste
     let id = cluster.id();
     let before = series.remove(&id);
     series.insert(id, Series::of(metrics, cluster, before));
-}
-
-/// Ends at that moment, or never.
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
-        None => std::future::pending().await,
-    }
 }

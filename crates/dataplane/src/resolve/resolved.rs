@@ -113,7 +113,7 @@ impl Resolved {
     /// Of the addresses that are known those that are backends; why another one is not.
     fn choose(&mut self, rule: &AddressRule) -> Option<String> {
         let mut refused = None;
-        let mut permitted = |address: &IpAddr| match rule.permits(*address) {
+        let permitted = |address: &IpAddr| match rule.permits(*address) {
             Ok(()) => true,
             Err(what) => {
                 refused.get_or_insert_with(|| {
@@ -124,7 +124,7 @@ impl Resolved {
         };
         // In order: servers turn their answers round each time.
         let all: BTreeSet<IpAddr> = self.v4.iter().chain(&self.v6).copied().collect();
-        let mut addresses: Vec<IpAddr> = all.into_iter().filter(&mut permitted).collect();
+        let mut addresses: Vec<IpAddr> = all.into_iter().filter(permitted).collect();
         // RFC 6724 5, rule 1: an address that this machine has no way to is none while there is another.
         let both = addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6);
         if both && addresses.iter().any(|address| has_route(*address)) {
