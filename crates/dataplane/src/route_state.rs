@@ -78,6 +78,8 @@ pub(crate) struct RouteState {
 #[derive(Debug)]
 enum Backend {
     Cluster(Arc<LiveCluster>),
+    /// Of weight 0: takes nothing but requests of its sessions.
+    Resting(Arc<LiveCluster>),
     /// Keeps its share, and fails with this reason.
     Unavailable(Arc<str>),
 }
@@ -106,7 +108,8 @@ impl RouteState {
         };
         let backends = weighted.iter().map(|backend| match &backend.target {
             BackendTarget::Cluster(id) => {
-                cluster(id).map_or_else(|| Backend::Unavailable("NoEndpoints".into()), Backend::Cluster)
+                let at_work = if backend.weight == 0 { Backend::Resting } else { Backend::Cluster };
+                cluster(id).map_or_else(|| Backend::Unavailable("NoEndpoints".into()), at_work)
             }
             BackendTarget::Unavailable(why) => Backend::Unavailable(Arc::clone(&why.reason)),
         });
@@ -121,7 +124,7 @@ impl RouteState {
     }
 
     /// The endpoint for a request, and its cluster: that of its session, else the one whose turn it is. A cluster without a
-    /// healthy endpoint leaves its turn to the next one; a reference that could not be resolved keeps its turn and fails.
+    /// healthy endpoint leaves its turn to the next one that has a weight; a reference that could not be resolved keeps its turn and fails.
     pub(crate) fn pick(&self, asked: &Asked<'_>) -> Result<(&Arc<LiveCluster>, Arc<LiveEndpoint>), NoEndpoint> {
         if let Some(found) = asked.session.and_then(|token| self.session(token, asked.tried)) {
             return Ok(found);
@@ -134,7 +137,7 @@ impl RouteState {
         let in_turn = self.backends[first..].iter().chain(&self.backends[..first]);
         let clusters = in_turn.filter_map(|backend| match backend {
             Backend::Cluster(cluster) => Some(cluster),
-            Backend::Unavailable(_) => None,
+            Backend::Resting(_) | Backend::Unavailable(_) => None,
         });
         let mut again = None;
         for cluster in clusters {
@@ -151,7 +154,9 @@ impl RouteState {
 
     fn session(&self, token: Token, tried: &[u64]) -> Option<(&Arc<LiveCluster>, Arc<LiveEndpoint>)> {
         let found = self.backends.iter().find_map(|backend| match backend {
-            Backend::Cluster(cluster) => cluster.session(token).map(|endpoint| (cluster, endpoint)),
+            Backend::Cluster(cluster) | Backend::Resting(cluster) => {
+                cluster.session(token).map(|endpoint| (cluster, endpoint))
+            }
             Backend::Unavailable(_) => None,
         });
         found.filter(|(_, endpoint)| !tried.contains(&endpoint.number))

@@ -3,7 +3,7 @@
 mod support;
 
 use penstock_testkit::client::{self, Handshake};
-use penstock_testkit::{Backend, Connection, Request, Response, WebSocket};
+use penstock_testkit::{Backend, Connection, DEADLINE, Request, Response, WebSocket, until};
 use support::{Gateway, http_gateway, rule, service};
 
 const HOST: &str = "a.example";
@@ -174,4 +174,36 @@ async fn the_cookie_has_the_name_that_the_settings_give_it() {
     let gateway = Gateway::start(&objects("cookieAffinity: {cookieName: sticky}", &[&all[0], &all[1]])).await;
     let cookies = gateway.get(HOST, "/x").await;
     assert!(cookies.all("set-cookie")[0].starts_with("sticky="), "{:?}", cookies.all("set-cookie"));
+}
+
+#[tokio::test]
+async fn a_session_stays_where_its_service_takes_nothing_new() {
+    let all = backends(2).await;
+    let objects = |weight: u32| {
+        let services = format!("[{{name: old, port: 80, weight: {weight}}}, {{name: new, port: 80, weight: 1000}}]");
+        [
+            http_gateway(&format!("backendSettings: [{{name: sticky, {SETTINGS}}}]")),
+            rule("all", &format!("backend: {{services: {services}, settings: sticky}}")),
+            service("old", &[&all[0]]),
+            service("new", &[&all[1]]),
+        ]
+    };
+    let gateway = Gateway::start(&objects(1000)).await;
+    let (token, _) = loop {
+        let begun = begin(&gateway).await;
+        if begun.1 == "b0" {
+            break begun;
+        }
+    };
+    gateway.replace(&objects(0));
+    // As often as it takes to see that nobody begins a session there any more.
+    let look = || async {
+        let mut names = Vec::new();
+        for _ in 0..8 {
+            names.push(who(&gateway.get(HOST, "/x").await));
+        }
+        names
+    };
+    until("new sessions elsewhere", DEADLINE, look, |names| names.iter().all(|name| name == "b1")).await;
+    assert_eq!(who(&gateway.send(&with(COOKIE, &token)).await), "b0");
 }

@@ -110,6 +110,28 @@ async fn a_service_without_endpoints_leaves_its_turn_to_the_others() {
 }
 
 #[tokio::test]
+async fn a_weight_of_zero_takes_nothing_whatever_becomes_of_the_others() {
+    let all = backends(2).await;
+    let services = "services: [{name: empty, port: 80}, {name: failing, port: 80}, {name: zero, port: 80, weight: 0}]";
+    let settings = "inlineSettings: {retry: {attempts: 3}, outlierDetection: {consecutive5xxErrors: 0}}";
+    all[0].behave("close=before");
+    let objects = [
+        http_gateway(""),
+        rule("all", &format!("backend: {{{services}, {settings}}}")),
+        service_at("empty", &[]),
+        service("failing", &[&all[0]]),
+        service("zero", &[&all[1]]),
+    ];
+    let gateway = Gateway::start(&objects).await;
+    assert_eq!(who(&gateway, 8).await, counts([("502", 8)]), "there is nobody else to try");
+    let [edge, rule, empty, _, zero] = objects;
+    gateway.replace(&[edge, rule, empty, service_at("failing", &[]), zero]);
+    gateway.wait_metric("penstock_backend_up", &[], 1.0).await;
+    assert_eq!(who(&gateway, 8).await, counts([("502", 8)]), "there is nobody else");
+    assert_eq!(all[1].count("/x"), 0);
+}
+
+#[tokio::test]
 async fn a_pool_without_anybody_is_502() {
     let paths = "paths:\n- {paths: [/missing], backend: {services: [{name: missing, port: 80}]}}\n\
                  - {paths: [/empty], backend: {services: [{name: empty, port: 80}]}}\n\

@@ -59,16 +59,17 @@ pub(crate) struct Moved {
 impl Members {
     fn new(all: Vec<Arc<LiveEndpoint>>, config: &Cluster, before: Option<&Self>) -> Self {
         let always_healthy = min_servers(config);
-        let up = |endpoint: &&Arc<LiveEndpoint>| endpoint.is_available();
-        let mut available: Vec<_> = all.iter().filter(up).cloned().collect();
+        // A weight of 0 takes no traffic, whatever becomes of the others.
+        let weighted = || all.iter().filter(|endpoint| endpoint.endpoint.weight > 0);
+        let mut available: Vec<_> = weighted().filter(|endpoint| endpoint.is_available()).cloned().collect();
         if available.is_empty() {
             // One whose requests failed is better than none.
-            available.extend(all.iter().filter(|endpoint| endpoint.health() != Health::Down).cloned());
+            available.extend(weighted().filter(|endpoint| endpoint.health() != Health::Down).cloned());
         }
         if available.len() < always_healthy.min(all.len()) {
             // `minServers`: so many take traffic whatever the probes say.
             let missing = always_healthy.min(all.len()) - available.len();
-            let others = all.iter().filter(|endpoint| !available.iter().any(|one| Arc::ptr_eq(one, endpoint)));
+            let others = weighted().filter(|endpoint| !available.iter().any(|one| Arc::ptr_eq(one, endpoint)));
             let others: Vec<_> = others.take(missing).cloned().collect();
             available.extend(others);
         }
