@@ -122,3 +122,55 @@ async fn series_leave_after_their_listener() {
     wait_gone(&gateway, "listener", "other").await;
     assert!(with_label(&gateway, "listener", "http").await > 3);
 }
+
+/// How many series of this family are of this endpoint.
+async fn of_endpoint(gateway: &Gateway, name: &str, endpoint: &Backend) -> usize {
+    gateway.metrics().await.matching(name, &[("endpoint", &endpoint.addr().to_string())]).count()
+}
+
+#[tokio::test]
+async fn connections_of_every_rule_leave_with_their_endpoint() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let objects = |now: &Backend| {
+        let mut objects = two_rules(true);
+        objects.extend([http_gateway(""), service("app", &[now])]);
+        objects
+    };
+    let gateway = start(&objects(&one)).await;
+    let name = "penstock_backend_connections";
+    // The second rule's request makes a connection to the Service that both have.
+    assert_eq!(gateway.get(HOST, "/x").await.status, 200);
+    gateway.wait_metric(name, &[], 1.0).await;
+    assert_eq!(of_endpoint(&gateway, name, &one).await, 1);
+    gateway.replace(&objects(&two));
+    until("the other endpoint", DEADLINE, || gateway.who(HOST, "/x"), |seen| seen == "two").await;
+    let gone = || of_endpoint(&gateway, name, &one);
+    until("no series of the one that left", DEADLINE, gone, |count| *count == 0).await;
+    assert_eq!(of_endpoint(&gateway, name, &two).await, 1);
+}
+
+#[tokio::test]
+async fn backends_that_are_called_the_same_keep_each_others_series() {
+    let one = Backend::start("one").await;
+    let path = |path: &str, seconds: u32| {
+        let settings = format!("inlineSettings: {{requestTimeout: {seconds}s}}");
+        format!("- {{paths: [{path}], backend: {{services: [{{name: app, port: 80}}], {settings}}}}}\n")
+    };
+    let objects = |paths: &[String]| {
+        [http_gateway(""), rule("all", &format!("paths:\n{}", paths.concat())), service("app", &[&one])]
+    };
+    let gateway = start(&objects(&[path("/a", 5), path("/b", 6)])).await;
+    let backends = |count: usize| {
+        move |status: &serde_json::Value| status["backends"].as_array().is_some_and(|all| all.len() == count)
+    };
+    gateway.wait_for_status("two backends", backends(2)).await;
+    for path in ["/a", "/b"] {
+        assert_eq!(gateway.get(HOST, path).await.status, 200);
+    }
+    gateway.wait_metric("penstock_backend_connections", &[("pool", "edge/all")], 2.0).await;
+    gateway.replace(&objects(&[path("/a", 5)]));
+    gateway.wait_for_status("one backend", backends(1)).await;
+    for name in ["penstock_backend_up", "penstock_backend_connections"] {
+        assert_eq!(of_endpoint(&gateway, name, &one).await, 1, "{name}");
+    }
+}

@@ -59,7 +59,13 @@ pub struct LiveEndpoint {
     departing: AtomicBool,
     requests: AtomicU32,
     websockets: AtomicU32,
+    /// Open ones, in use or idle, over all workers.
+    connections: AtomicU32,
 }
+
+/// Counts a connection to its endpoint for as long as it is open.
+#[derive(Debug)]
+pub(crate) struct Connected(Arc<LiveEndpoint>);
 
 /// Counts a request or WebSocket at its endpoint for as long as it lives.
 #[derive(Debug)]
@@ -84,6 +90,7 @@ impl LiveEndpoint {
             departing: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             websockets: AtomicU32::new(0),
+            connections: AtomicU32::new(0),
         }
     }
 
@@ -158,6 +165,17 @@ impl LiveEndpoint {
         (self.requests.load(Ordering::Relaxed), self.websockets.load(Ordering::Relaxed))
     }
 
+    /// Connections that are open, over all workers.
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// A new connection to it.
+    pub(crate) fn connected(self: &Arc<Self>) -> Connected {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Connected(Arc::clone(self))
+    }
+
     pub(crate) fn begin(self: &Arc<Self>, place: Option<Place>) -> Active {
         self.requests.fetch_add(1, Ordering::Relaxed);
         Active { endpoint: Arc::clone(self), websocket: false, place }
@@ -180,6 +198,12 @@ impl Active {
 
     pub(crate) fn endpoint(&self) -> &Arc<LiveEndpoint> {
         &self.endpoint
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A cluster that lives: the current configuration of it and its endpoints, one swapped pointer each.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
@@ -136,14 +137,16 @@ impl LiveCluster {
         self.members.load().all.clone()
     }
 
+    /// Its endpoints, each with whether it takes traffic.
+    pub(crate) fn members(&self) -> Vec<(Arc<LiveEndpoint>, bool)> {
+        let members = self.members.load();
+        let taking: HashSet<u64> = members.available.iter().map(|endpoint| endpoint.number).collect();
+        members.all.iter().map(|endpoint| (Arc::clone(endpoint), taking.contains(&endpoint.number))).collect()
+    }
+
     /// Whether requests or WebSockets are under way at its endpoints.
     pub(crate) fn is_busy(&self) -> bool {
         self.members.load().all.iter().any(|endpoint| endpoint.active() != (0, 0))
-    }
-
-    /// Endpoints that take traffic.
-    pub fn available(&self) -> usize {
-        self.members.load().available.len()
     }
 
     /// The endpoint for a request, where possible none of those that were tried already.

@@ -9,7 +9,7 @@ mod shares;
 mod slow_start;
 
 pub(crate) use choice::{Asked, client_hash};
-pub(crate) use endpoint::Active;
+pub(crate) use endpoint::{Active, Connected};
 pub use endpoint::{Health, LiveEndpoint};
 pub(crate) use gate::{Full, Place};
 pub use live::LiveCluster;

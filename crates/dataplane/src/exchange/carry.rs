@@ -12,7 +12,7 @@ use super::forward::{Headers, Outbound};
 use crate::cluster::{Active, LiveCluster, LiveEndpoint};
 use crate::timer;
 use crate::upstream::h1::{self, Connection};
-use crate::upstream::{Carrier, ConnectError, Counted, Cut, Exchange, Link, Offer, Opening, Secured, Turn, connect};
+use crate::upstream::{Carrier, ConnectError, Cut, Exchange, Link, Offer, Opening, Secured, Turn, connect};
 
 /// What a request asks of what carries it.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ impl Outbound<'_> {
             carrier,
             Arc::clone(endpoint),
             worker.pool.enter(endpoint),
-            Some(self.counted(endpoint)),
+            Some(endpoint.connected()),
         )))
     }
 
@@ -142,13 +142,13 @@ impl Outbound<'_> {
         let broken = |error| Failure::Backend(h1::Error::Http2(error));
         let Some(secured) = secured else {
             let socket = connect(address, limit).await?;
-            let (cut, counted) = (worker.pool.enter(endpoint), self.counted(endpoint));
+            let (cut, counted) = (worker.pool.enter(endpoint), endpoint.connected());
             let opened = worker.sessions.open(socket, endpoint, None, cut, counted).await;
             return Ok(stream(opened.map_err(broken)?, endpoint));
         };
         let offer = if speaks == Speaks::Http1 { Offer::Http1 } else { Offer::Any };
         let (socket, http2) = secured.connect(address, offer, limit).await?;
-        let (cut, counted) = (worker.pool.enter(endpoint), self.counted(endpoint));
+        let (cut, counted) = (worker.pool.enter(endpoint), endpoint.connected());
         if http2 {
             let opened = worker.sessions.open(socket, endpoint, Some(secured), cut, counted).await;
             return Ok(stream(opened.map_err(broken)?, endpoint));
@@ -157,11 +157,6 @@ impl Outbound<'_> {
         let mut link = Link::new(carrier, Arc::clone(endpoint), cut, Some(counted));
         link.secured = Some(Box::new(secured));
         Ok(Box::new(link))
-    }
-
-    fn counted(&self, endpoint: &LiveEndpoint) -> Counted {
-        let labels = [&*self.forward.pool, &*self.forward.settings, &*endpoint.address];
-        Counted::new(self.downstream.worker.metrics.families().backend_connections.with_label_values(&labels))
     }
 
     /// Nothing came of waiting.

@@ -12,10 +12,10 @@ use super::body::Body;
 use super::headers::strip_response;
 use super::record::Record;
 use super::{Downstream, Guard};
-use crate::cluster::Active;
+use crate::cluster::{Active, Connected};
 use crate::tunnel::registry::Registered;
 use crate::tunnel::{Control, Limits, Relay};
-use crate::upstream::{self, Link, Socket};
+use crate::upstream::{Link, Socket};
 use crate::worker::{Counted, Worker};
 
 /// What a backend must accept a handshake with that is not the client's own (RFC 6455 4.1): an extension of the request.
@@ -135,7 +135,7 @@ struct End {
     record: Record,
     active: Active,
     /// On both sides.
-    _counted: (Held, Option<upstream::Counted>),
+    _counted: (Held, Option<Connected>),
 }
 
 impl End {

@@ -1,11 +1,13 @@
 //! What is counted. The families are shared; each worker counts in cells of its own and adds them up five times a
 //! second, so that counting costs no lock and no shared cache line.
 
+mod endpoints;
 mod local;
 mod orphans;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
 
+pub(crate) use endpoints::Endpoints;
 pub(crate) use local::{LocalMetrics, RouteMetrics, Scope};
 pub(crate) use orphans::{Orphans, Series, orphans, remove};
 
@@ -15,7 +17,7 @@ const SECONDS: [f64; 17] =
 /// Buckets of how long WebSockets live, in seconds.
 const LONG_SECONDS: [f64; 9] = [1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0];
 
-/// All metric families of the data plane.
+/// All metric families of the data plane but those of single endpoints, see [`Endpoints`].
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     pub(crate) requests: IntCounterVec,
@@ -31,8 +33,6 @@ pub(crate) struct Metrics {
     pub(crate) websocket_duration: HistogramVec,
     pub(crate) connections_open: IntGaugeVec,
     pub(crate) connections: IntCounterVec,
-    pub(crate) backend_up: IntGaugeVec,
-    pub(crate) backend_connections: IntGaugeVec,
     pub(crate) backend_ejections: IntCounterVec,
     pub(crate) backend_pending: IntGaugeVec,
     pub(crate) probe_duration: HistogramVec,
@@ -121,16 +121,6 @@ impl Metrics {
             )?,
             connections_open: gauge("connections_open", "Client connections open now.", &rule[..2])?,
             connections: counter("connections_total", "Client connections accepted.", &rule[..2])?,
-            backend_up: gauge(
-                "backend_up",
-                "1 when an endpoint takes traffic, 0 when its probes fail or it is ejected.",
-                &["pool", "settings", "endpoint"],
-            )?,
-            backend_connections: gauge(
-                "backend_connections",
-                "Connections to an endpoint, idle ones and WebSockets included.",
-                &["pool", "settings", "endpoint"],
-            )?,
             backend_ejections: counter(
                 "backend_ejections_total",
                 "Endpoints taken out for a while because their requests failed.",

@@ -90,7 +90,7 @@ where
     }
 }
 
-/// Those that grow with rules, listeners and backends. Series of single endpoints go with their endpoints.
+/// Those that grow with rules, listeners and backends. Series of single endpoints are there as long as those are.
 fn families(metrics: &Metrics) -> [&dyn Family; 17] {
     [
         &metrics.requests,

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::access_log::{AccessLog, WorkerLog};
 use crate::cluster::{LiveCluster, LiveEndpoint};
-use crate::metrics::{LocalMetrics, Metrics};
+use crate::metrics::{Endpoints, LocalMetrics, Metrics};
 use crate::resolve::AddressRule;
 use crate::worker::{Clients, Command, Limits, Totals, Worker};
 
@@ -134,6 +134,8 @@ impl DataPlane {
     /// Starts threads and gives back at once; nothing is served before the first configuration.
     pub fn start(options: &Options, registry: &Registry, inputs: Inputs) -> Result<Self, StartError> {
         let metrics = Metrics::register(registry, options.metrics_per_rule)?;
+        let (view_sender, view) = watch::channel(View::default());
+        registry.register(Box::new(Endpoints::new(view.clone())?))?;
         let totals = Arc::new(Totals::default());
         let live = Arc::default();
         let (failing, failing_receiver) = mpsc::unbounded_channel();
@@ -161,7 +163,6 @@ impl DataPlane {
         }
         let (orders, order_receiver) = mpsc::unbounded_channel();
         let (observed_sender, observed) = watch::channel(Arc::default());
-        let (view_sender, view) = watch::channel(View::default());
         let (options, families, access_log) = (options.clone(), metrics.clone(), options.access_log.clone());
         threads.push(spawn("plane".into(), move || async move {
             let tickets = tickets::Tickets::new(inputs.tickets.clone());

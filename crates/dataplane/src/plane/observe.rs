@@ -1,6 +1,6 @@
 //! What the plane reports: ports, clusters and the health of their endpoints.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,7 +10,6 @@ use penstock_model::{ClusterId, ObservedEndpoint, Shared};
 use super::clusters::Clusters;
 use super::ejections::Ejections;
 use crate::cluster::{Health, LiveCluster};
-use crate::metrics::Metrics;
 
 /// Ports that were asked for, bound or not.
 pub(super) type Ports = BTreeMap<u16, Result<(), String>>;
@@ -57,45 +56,4 @@ fn endpoints(cluster: &LiveCluster, reasons: &Reasons, ejections: &Ejections) ->
             }
         })
         .collect()
-}
-
-/// The series of one cluster's endpoints: there while the endpoints are.
-#[derive(Debug)]
-pub(super) struct Series {
-    pool: Arc<str>,
-    settings: Arc<str>,
-    addresses: BTreeSet<Arc<str>>,
-}
-
-impl Series {
-    /// Brings them in line with the endpoints; `before` are those of the same cluster, or none.
-    pub(super) fn of(metrics: &Metrics, cluster: &LiveCluster, before: Option<Self>) -> Self {
-        let config = cluster.config();
-        let (pool, settings) = (Arc::clone(&config.pool), Arc::clone(&config.settings));
-        let mut addresses = BTreeSet::new();
-        for endpoint in cluster.endpoints() {
-            let up = i64::from(endpoint.is_available());
-            metrics.backend_up.with_label_values(&[&*pool, &*settings, &*endpoint.address]).set(up);
-            addresses.insert(Arc::clone(&endpoint.address));
-        }
-        let now = Self { pool, settings, addresses };
-        if let Some(before) = before {
-            let renamed = (&before.pool, &before.settings) != (&now.pool, &now.settings);
-            let gone = before.addresses.iter().filter(|address| renamed || !now.addresses.contains(*address));
-            gone.for_each(|address| before.remove_one(metrics, address));
-        }
-        now
-    }
-
-    /// The cluster is gone.
-    pub(super) fn remove(&self, metrics: &Metrics) {
-        self.addresses.iter().for_each(|address| self.remove_one(metrics, address));
-    }
-
-    fn remove_one(&self, metrics: &Metrics, address: &str) {
-        let labels = [&*self.pool, &*self.settings, address];
-        // Absent already when another cluster of the same labels removed it.
-        let _ = metrics.backend_up.remove_label_values(&labels);
-        let _ = metrics.backend_connections.remove_label_values(&labels);
-    }
 }

@@ -1,6 +1,5 @@
 //! The plane's loop: one event at a time, nothing shared.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,11 +13,11 @@ use super::clusters::Clusters;
 use super::ejections::{Ejections, Failing};
 use super::listeners::Leaving;
 use super::names::FirstAnswers;
-use super::observe::{Ports, Reasons, Seen, Series};
+use super::observe::{Ports, Reasons, Seen};
 use super::sweep::Sweep;
 use super::tickets::Tickets;
 use super::{Inputs, Options, Order, View, listeners, names, sockets, until};
-use crate::cluster::{Health, LiveCluster};
+use crate::cluster::Health;
 use crate::metrics::Metrics;
 use crate::probe::{Probes, Report};
 use crate::resolve::Names;
@@ -52,7 +51,6 @@ pub(super) struct Plane {
     failing: mpsc::UnboundedReceiver<Failing>,
     ejections: Ejections,
     leaving: Leaving,
-    series: HashMap<ClusterId, Series>,
     sweep: Sweep,
     expiries: Expiries,
     tickets: Tickets,
@@ -98,7 +96,6 @@ impl Plane {
             failing,
             ejections: Ejections::default(),
             leaving: Leaving::default(),
-            series: HashMap::new(),
             sweep,
             expiries: Expiries::default(),
             tickets,
@@ -290,19 +287,14 @@ impl Plane {
         self.publish_observed(&[]);
     }
 
-    /// Probes, gauges and the picture of clusters that changed.
+    /// Probes and the picture of clusters that changed.
     fn refresh(&mut self, changed: &[ClusterId]) {
         for id in changed {
-            let before = self.series.remove(id);
             if let Some(cluster) = self.clusters.get(id) {
                 self.probes.sync(cluster);
-                self.series.insert(id.clone(), Series::of(&self.metrics, cluster, before));
             } else {
                 self.probes.forget(id);
                 self.reasons.retain(|(of, _), _| of != id);
-                if let Some(before) = before {
-                    before.remove(&self.metrics);
-                }
             }
         }
         self.publish_observed(changed);
@@ -325,7 +317,7 @@ impl Plane {
                     );
                 }
             }
-            look_again(&mut self.series, &self.metrics, cluster);
+            cluster.refresh();
             match &report.reason {
                 Some(reason) => self.reasons.insert((id.clone(), report.address), reason.clone()),
                 None => self.reasons.remove(&(id.clone(), report.address)),
@@ -347,7 +339,7 @@ impl Plane {
             "ejected: {} requests in a row failed", config.outlier.consecutive_failures
         );
         self.metrics.backend_ejections.with_label_values(&[&*config.pool, &*config.settings]).inc();
-        look_again(&mut self.series, &self.metrics, &failing.cluster);
+        failing.cluster.refresh();
         self.publish_observed(&[failing.cluster.id()]);
     }
 
@@ -356,7 +348,7 @@ impl Plane {
         let back: Vec<ClusterId> = self.ejections.take_back(Instant::now()).into_iter().collect();
         for id in &back {
             if let Some(cluster) = self.clusters.get(id) {
-                look_again(&mut self.series, &self.metrics, cluster);
+                cluster.refresh();
             }
         }
         self.publish_observed(&back);
@@ -385,12 +377,4 @@ impl Plane {
         let draining = self.clusters.draining();
         self.publish.view.send_replace(View { clusters, draining, config: Arc::clone(&self.config) });
     }
-}
-
-/// Who takes traffic has changed among the endpoints of a cluster.
-fn look_again(series: &mut HashMap<ClusterId, Series>, metrics: &Metrics, cluster: &LiveCluster) {
-    cluster.refresh();
-    let id = cluster.id();
-    let before = series.remove(&id);
-    series.insert(id, Series::of(metrics, cluster, before));
 }

@@ -10,7 +10,7 @@ use prometheus::IntGauge;
 
 use super::exchange::Carrier;
 use super::tls::Secured;
-use crate::cluster::LiveEndpoint;
+use crate::cluster::{Connected, LiveEndpoint};
 use crate::timer::{self, Span, Tick};
 
 /// How long an idle connection is kept when the backend does not say (Node.js closes after 5 s).
@@ -30,12 +30,12 @@ pub(crate) struct Link {
     /// Ends it from elsewhere.
     pub(crate) cut: Rc<Cut>,
     /// Counts it for as long as it is open.
-    pub(crate) counted: Option<Counted>,
+    pub(crate) counted: Option<Connected>,
     idle_until: Tick,
     idle_limit: Span,
 }
 
-/// A connection in `penstock_backend_connections`, or a request in `penstock_backend_pending`.
+/// A request in `penstock_backend_pending`.
 #[derive(Debug)]
 pub(crate) struct Counted(IntGauge);
 
@@ -86,7 +86,7 @@ impl Link {
         connection: Carrier,
         endpoint: Arc<LiveEndpoint>,
         cut: Rc<Cut>,
-        counted: Option<Counted>,
+        counted: Option<Connected>,
     ) -> Self {
         let idle_limit = Span::at_least(IDLE);
         Self { connection, endpoint, secured: None, reused: false, cut, counted, idle_until: Tick::NEVER, idle_limit }

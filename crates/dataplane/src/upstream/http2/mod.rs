@@ -23,10 +23,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub(crate) use self::exchange::Exchange;
 use self::opening::Handshake;
 pub(crate) use self::opening::{Opening, Turn};
-use super::Counted;
 use super::link::Cut;
 use super::tls::{Secured, serves};
-use crate::cluster::LiveEndpoint;
+use crate::cluster::{Connected, LiveEndpoint};
 use crate::timer;
 
 /// Streams on one connection, if the backend allows more.
@@ -118,7 +117,7 @@ impl Sessions {
         endpoint: &LiveEndpoint,
         secured: Option<Secured>,
         cut: Rc<Cut>,
-        counted: Counted,
+        counted: Connected,
     ) -> Result<Exchange, h2::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
