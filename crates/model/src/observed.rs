@@ -46,7 +46,7 @@ pub struct ObservedName {
 pub struct ObservedEndpoint {
     /// Where.
     pub address: SocketAddr,
-    /// Whether it takes traffic (up, or not known yet).
+    /// Whether it takes traffic: up, not known yet, or taken all the same because too few others are.
     pub healthy: bool,
     /// `Up`, `Down`, `Unknown` or `Draining`.
     pub health: &'static str,

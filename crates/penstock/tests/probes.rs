@@ -182,10 +182,14 @@ async fn so_many_servers_are_always_taken_for_healthy() {
     becomes(&gateway, &one, "Down").await;
     becomes(&gateway, &two, "Down").await;
     assert_eq!(answers(&gateway).await, ["one", "two"]);
+    // What takes traffic counts as up, though its probes say otherwise.
+    gateway.wait_metric("penstock_backend_up", &[], 2.0).await;
     gateway.replace(&probed(&probe(1), &[&one, &two]));
     until("one of them only", DEADLINE, || answers(&gateway), |names| names.len() == 1 && names[0] != "502").await;
+    gateway.wait_metric("penstock_backend_up", &[], 1.0).await;
     gateway.replace(&probed(&probe(0), &[&one, &two]));
     until("none of them", DEADLINE, || answers(&gateway), |names| names == &["502"]).await;
+    gateway.wait_metric("penstock_backend_up", &[], 0.0).await;
 }
 
 #[tokio::test]

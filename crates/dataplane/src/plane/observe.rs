@@ -41,17 +41,17 @@ impl Seen {
 
 fn endpoints(cluster: &LiveCluster, reasons: &Reasons, ejections: &Ejections) -> Vec<ObservedEndpoint> {
     let id = cluster.id();
-    let all = cluster.endpoints();
-    all.iter()
-        .map(|endpoint| {
+    let members = cluster.members();
+    members
+        .iter()
+        .map(|(endpoint, takes_traffic)| {
             let (address, health) = (endpoint.endpoint.address, endpoint.health());
             let probed = reasons.get(&(id.clone(), address)).filter(|_| health == Health::Down).cloned();
             let reason = probed.or_else(|| ejections.reason(endpoint).map(str::to_owned));
-            let healthy = endpoint.is_available();
             ObservedEndpoint {
                 address,
-                healthy,
-                health: if healthy { health } else { Health::Down }.as_str(),
+                healthy: *takes_traffic,
+                health: if endpoint.is_available() { health } else { Health::Down }.as_str(),
                 reason: reason.unwrap_or_default(),
             }
         })
