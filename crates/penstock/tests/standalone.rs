@@ -307,3 +307,22 @@ async fn a_folder_that_is_a_link_can_be_swapped() {
     link("two");
     until("the other folder", DEADLINE, who, |seen| seen.as_deref() == Some("two")).await;
 }
+
+#[tokio::test]
+async fn a_port_that_somebody_else_has_is_taken_once_it_is_free() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = taken.local_addr().expect("a bound socket has an address");
+    let backend = Backend::start("one").await;
+    let listeners = format!("listeners: [{{name: http, port: {}, protocol: HTTP}}]", addr.port());
+    // It is ready all the same: other listeners may have their ports.
+    let gateway =
+        Gateway::start(&[support::gateway(&listeners), rule_to("all", "app"), service("app", &[&backend])]).await;
+    let error = |status: &Value| status["listeners"][0]["error"].clone();
+    gateway.wait_for_status("the port to be taken", |status| error(status).is_string()).await;
+    drop(taken);
+    let get = || client::get(addr, "a.example", "/");
+    until("an answer", DEADLINE, get, |answer| answer.as_ref().is_ok_and(|answer| answer.status == 200))
+        .await
+        .expect("just seen");
+    gateway.wait_for_status("no error any more", |status| error(status).is_null()).await;
+}

@@ -57,10 +57,14 @@ pub(super) struct Plane {
     /// Tables that workers may still look at: the last one to let go must not be a worker.
     old: Vec<Arc<Live>>,
     closing: bool,
+    /// When ports that could not be bound are tried again.
+    bind_again: Option<Instant>,
 }
 
 /// How often old tables are looked at while there are any.
 const CLEAN_UP: Duration = Duration::from_millis(500);
+/// How often a port is tried that somebody else has.
+const BIND_AGAIN: Duration = Duration::from_secs(1);
 
 impl Plane {
     pub(super) fn new(
@@ -101,6 +105,7 @@ impl Plane {
             tickets,
             old: Vec::new(),
             closing: false,
+            bind_again: None,
         }
     }
 
@@ -134,6 +139,7 @@ impl Plane {
                 Some(failing) = self.failing.recv() => self.eject(&failing),
                 () = self.tickets.changed() => self.exchange_tickets(),
                 () = until(self.ejections.next()) => self.take_back(),
+                () = until(self.bind_again) => self.bind_again(),
                 found = self.sweep.found(&self.metrics, &self.config) => {
                     self.sweep.remove(found, &self.metrics, &self.config);
                 }
@@ -199,11 +205,7 @@ impl Plane {
         let sockets = self.bind(&config);
         self.old.push(self.live.swap(Arc::new(Live { routes, listeners, ports })));
         drop(before);
-        for (port, sockets) in sockets {
-            for (worker, socket) in self.workers.iter().zip(sockets) {
-                let _ = worker.send(Command::Listen(port, socket));
-            }
-        }
+        self.listen(sockets);
         self.unlisten(&config);
         self.tell(|| Command::RoutesChanged);
         if !back.is_empty() {
@@ -235,7 +237,7 @@ impl Plane {
         wanted.sort_unstable();
         wanted.dedup();
         let mut bound = Vec::new();
-        for port in wanted {
+        for &port in &wanted {
             if self.closing || matches!(self.ports.get(&port), Some(Ok(()))) {
                 continue;
             }
@@ -246,12 +248,32 @@ impl Plane {
                     bound.push((port, sockets));
                 }
                 Err(error) => {
-                    tracing::error!(port, %error, "cannot listen; free the port or map it to another one");
-                    self.ports.insert(port, Err(error.to_string()));
+                    let error = error.to_string();
+                    if self.ports.get(&port) != Some(&Err(error.clone())) {
+                        tracing::error!(port, %error, "cannot listen; free the port or map it to another one");
+                    }
+                    self.ports.insert(port, Err(error));
                 }
             }
         }
+        let missing = !self.closing && wanted.iter().any(|port| matches!(self.ports.get(port), Some(Err(_))));
+        self.bind_again = missing.then(|| Instant::now() + BIND_AGAIN);
         bound
+    }
+
+    /// Whoever had a port may have let it go.
+    fn bind_again(&mut self) {
+        let sockets = self.bind(&Arc::clone(&self.config));
+        self.listen(sockets);
+        self.publish_observed(&[]);
+    }
+
+    fn listen(&self, bound: Vec<(u16, Vec<std::net::TcpListener>)>) {
+        for (port, sockets) in bound {
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                let _ = worker.send(Command::Listen(port, socket));
+            }
+        }
     }
 
     fn unlisten(&mut self, config: &Config) {
