@@ -123,6 +123,26 @@ async fn series_leave_after_their_listener() {
     assert!(with_label(&gateway, "listener", "http").await > 3);
 }
 
+#[tokio::test]
+async fn durations_of_a_listener_that_comes_back_show_again() {
+    let backend = Backend::start("one").await;
+    let two = "listeners: [{name: http, port: $http, protocol: HTTP}, {name: other, port: $other, protocol: HTTP}]";
+    let objects = |gateway: String| [gateway, rule_to("all", "app"), service("app", &[&backend])];
+    let gateway = start(&objects(support::gateway(two))).await;
+    let count = "penstock_request_duration_seconds_count";
+    let labels = [("listener", "other")];
+    let get = || penstock_testkit::client::get(gateway.addr_of("other"), HOST, "/x");
+    assert_eq!(get().await.unwrap().status, 200);
+    gateway.wait_metric(count, &labels, 1.0).await;
+    gateway.replace(&objects(support::gateway(HTTP)));
+    wait_gone(&gateway, "listener", "other").await;
+    gateway.replace(&objects(support::gateway(two)));
+    until("the listener", DEADLINE, get, |answer| answer.as_ref().is_ok_and(|answer| answer.status == 200))
+        .await
+        .unwrap();
+    gateway.wait_metric(count, &labels, 1.0).await;
+}
+
 /// How many series of this family are of this endpoint.
 async fn of_endpoint(gateway: &Gateway, name: &str, endpoint: &Backend) -> usize {
     gateway.metrics().await.matching(name, &[("endpoint", &endpoint.addr().to_string())]).count()

@@ -36,7 +36,7 @@ pub(crate) struct Scope<'a> {
 pub(crate) struct LocalMetrics(Rc<Inner>);
 
 /// Gateway and listener, and their cells.
-type Durations = ([Box<str>; 2], Rc<LocalHistogram>);
+type Durations = ([Arc<str>; 2], Rc<LocalHistogram>);
 
 #[derive(Debug)]
 struct Inner {
@@ -139,8 +139,9 @@ impl LocalMetrics {
         }
     }
 
-    /// Forgets cells of routes that are gone; the next use makes them anew.
-    pub(crate) fn forget(&self, keep: impl Fn(u64) -> bool) {
+    /// Forgets cells of routes and listeners (by gateway and name) that are gone; the next use makes them anew. Their series
+    /// may be gone by then, too, and what is added to a series that was removed shows nowhere.
+    pub(crate) fn forget(&self, keep: impl Fn(u64) -> bool, keep_listener: impl Fn(&[Arc<str>; 2]) -> bool) {
         self.0.routes.borrow_mut().retain(|number, cells| {
             let kept = keep(*number);
             if !kept {
@@ -148,6 +149,8 @@ impl LocalMetrics {
             }
             kept
         });
+        // A request that is still under way adds what it has by itself.
+        self.0.durations.borrow_mut().retain(|(labels, _)| &*labels[1] == "none" || keep_listener(labels));
     }
 
     /// Adds every cell to its family.

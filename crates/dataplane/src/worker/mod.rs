@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 use arc_swap::{ArcSwap, Cache};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -28,7 +28,7 @@ use crate::access_log::WorkerLog;
 use crate::cluster::LiveEndpoint;
 use crate::metrics::LocalMetrics;
 use crate::plane::Failing;
-use crate::route_state::Live;
+use crate::route_state::{ListenerState, Live};
 use crate::timer;
 use crate::tunnel::registry::Spread;
 use crate::tunnel::{CloseReason, Filter, Registry};
@@ -275,7 +275,10 @@ impl Worker {
         }
         numbers.push(0);
         numbers.sort_unstable();
-        self.metrics.forget(|number| numbers.binary_search(&number).is_ok());
+        let named =
+            |listener: &Arc<ListenerState>| [Arc::clone(&listener.gateway), Arc::clone(&listener.listener.id.name)];
+        let listeners: HashSet<[Arc<str>; 2]> = live.listeners.values().map(named).collect();
+        self.metrics.forget(|number| numbers.binary_search(&number).is_ok(), |labels| listeners.contains(labels));
     }
 }
 
