@@ -350,3 +350,20 @@ async fn an_endpoint_that_departs_while_the_process_drains_changes_nothing_for_t
     assert_eq!(staying.ended(DEADLINE).await.unwrap(), 1001);
     assert_eq!(gateway.process.wait_exit(DEADLINE).await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn nothing_is_accepted_in_a_drain_that_is_all_spread() {
+    let one = Backend::start("one").await;
+    let args = ["--drain-timeout", "6s", "--drain-spread", "6s"];
+    let objects = [gateway_with("requestTimeout: 20s"), rule_under_settings(), service("app", &[&one])];
+    let gateway = Gateway::start_with(&args, &objects).await;
+    let mut sockets = open_many(&gateway, 4).await;
+    gateway.process.signal(Signal::Term);
+    let connect = || async { Connection::open(gateway.addr()).await.map(drop) };
+    until("the port to close", DEADLINE, connect, Result::is_err).await.expect_err("just seen");
+    let mut open = 0;
+    for socket in &mut sockets {
+        open += u32::from(socket.echo("hello").await.is_ok());
+    }
+    assert!(open > 0, "the port closed with the process only");
+}

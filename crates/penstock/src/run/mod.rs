@@ -120,22 +120,30 @@ async fn observe(
     }
 }
 
-/// Does what each phase of the drain asks for.
-async fn follow(mut phase: watch::Receiver<Phase>, plane: Arc<DataPlane>, mut source: source::Source) {
+/// Does what each phase of the drain asks for. The source must live until its end: what drains still follows its endpoints.
+async fn follow(phase: watch::Receiver<Phase>, plane: Arc<DataPlane>, mut source: source::Source) {
+    let mut stopping = phase.clone();
+    // Another replica takes over writing while this one drains. That takes its time, and no phase waits for it.
+    let step_down = async {
+        if stopping.wait_for(|phase| *phase != Phase::Serving).await.is_ok() {
+            source.step_down().await;
+        }
+    };
+    tokio::join!(step_down, let_go(phase, &plane));
+}
+
+/// Lets connections go as each phase says. One may be over before it is seen, when the next begins with it.
+async fn let_go(mut phase: watch::Receiver<Phase>, plane: &DataPlane) {
     while phase.changed().await.is_ok() {
         let now = *phase.borrow_and_update();
         match now {
             Phase::Serving | Phase::Ended => {}
-            // Another replica takes over writing while this one drains.
-            Phase::Accepting(_) => {
-                tracing::info!("stopping: accepting goes on");
-                source.step_down().await;
-            }
-            Phase::Closing(_) => {
-                source.step_down().await;
+            Phase::Accepting(_) => tracing::info!("stopping: accepting goes on"),
+            Phase::Closing(_) => plane.close(),
+            Phase::Spreading(times) => {
                 plane.close();
+                plane.spread_close(times.end.saturating_duration_since(times.spread_from));
             }
-            Phase::Spreading(times) => plane.spread_close(times.end.saturating_duration_since(times.spread_from)),
         }
     }
 }
