@@ -287,6 +287,12 @@ async fn redirects_to_a_listener_and_to_a_url() {
         assert!(found.eq_ignore_ascii_case(&location), "{asked}: {found}, not {location}");
         assert!(answer.body.is_empty(), "{asked}");
     }
+    // HTTP/1.0 needs no Host, and then there is no place to send the client to.
+    let answer = gateway.raw("GET /listener/a HTTP/1.0\r\n\r\n").await;
+    assert_eq!((answer.status, answer.header("location")), (400, None));
+    assert!(answer.text().contains("names no host"), "{}", answer.text());
+    let answer = gateway.raw("GET /url/a HTTP/1.0\r\n\r\n").await;
+    assert_eq!((answer.status, answer.header("location")), (302, Some("https://docs.example/start")));
 }
 
 #[tokio::test]

@@ -84,6 +84,14 @@ pub(crate) fn redirect(
     mut record: Record,
     guard: Guard,
 ) -> Response<Body> {
+    let fixed = match &to.target {
+        RedirectTarget::Listener { host, .. } => host.is_some(),
+        RedirectTarget::Url(_) => true,
+    };
+    if host.is_empty() && !fixed {
+        let detail = "the request names no host to be redirected to";
+        return text(StatusCode::BAD_REQUEST, detail, Some("redirect"), record, guard);
+    }
     let target = location(to, parts, host);
     let Ok(value) = HeaderValue::from_str(&target) else {
         return text(StatusCode::BAD_REQUEST, "the request cannot be redirected", Some("redirect"), record, guard);
