@@ -37,6 +37,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Why the request could not be sent to its end, where that is the client's side.
+    pub(crate) fn of_upload(error: &SendError<UploadError>) -> Self {
+        match error {
+            SendError::Body(UploadError::TooLarge(_)) => Self::TooLarge,
+            _ => Self::Client,
+        }
+    }
+
     /// Whether it says something about the backend.
     pub(crate) fn is_of_backend(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Backend(_) | Self::TimedOut(_))
@@ -93,10 +101,7 @@ impl<'a> Attempt<'a> {
                 Poll::Ready(Ok(())) => self.sent = true,
                 // A backend that stops reading may still answer: the answer, or its absence, decides.
                 Poll::Ready(Err(SendError::Backend(_))) => self.sent = true,
-                Poll::Ready(Err(SendError::Body(UploadError::TooLarge(_)))) => {
-                    return Poll::Ready(Err(Failure::TooLarge));
-                }
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::Client)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::of_upload(&error))),
                 Poll::Pending => {}
             }
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::Guard;
+use super::attempt::Failure;
 use super::record::Record;
 use super::tunnel::Pending;
 use super::upload::Upload;
@@ -57,6 +58,9 @@ pub(crate) enum BodyError {
     Stalled(Duration),
     #[error("the drain of the endpoint is over")]
     Drained,
+    /// The rest of the request will not come, or may not.
+    #[error("{0}")]
+    Upload(Failure),
 }
 
 impl Body {
@@ -118,7 +122,12 @@ impl HttpBody for Body {
         if let Some(record) = &mut this.record {
             match &frame {
                 Some(Ok(frame)) => record.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
-                Some(Err(error)) => record.error = Some(error.reason()),
+                Some(Err(error)) => {
+                    record.error = Some(error.reason());
+                    if matches!(error, BodyError::Upload(Failure::TooLarge)) {
+                        record.refused(error.reason());
+                    }
+                }
                 None => {}
             }
         }
@@ -151,6 +160,7 @@ impl BodyError {
             Self::Backend(error) => error.reason(),
             Self::Stalled(_) => "stalled",
             Self::Drained => "drain",
+            Self::Upload(failure) => failure.reason(),
         }
     }
 }
@@ -166,7 +176,12 @@ impl Stream {
                 Poll::Ready(Ok(())) => self.request = None,
                 // The answer is what counts now; a backend may answer without reading everything.
                 Poll::Ready(Err(SendError::Backend(_))) => self.request = None,
-                Poll::Ready(Err(_)) | Poll::Pending => {}
+                Poll::Ready(Err(error)) => {
+                    // Its connection goes with it: the backend must not take what it has for the whole request.
+                    self.link = None;
+                    return Poll::Ready(Some(Err(BodyError::Upload(Failure::of_upload(&error)))));
+                }
+                Poll::Pending => {}
             }
         }
         let moved = link.connection.bytes_sent() != sent_before;
