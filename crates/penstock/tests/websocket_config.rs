@@ -222,6 +222,61 @@ async fn its_certificate_is_replaced() {
 }
 
 #[tokio::test]
+async fn its_rule_is_not_allowed_any_more() {
+    let one = Backend::start("one").await;
+    let elsewhere = |object: String| object.replace("namespace: edge", "namespace: chat");
+    let spec = "gatewayRef: {name: shop, namespace: edge}\n  backend: {services: [{name: app, port: 80}]}";
+    let all = rule_to("all", "app");
+    let (head, _) = all.split_once("gatewayRef").expect("a rule has a gateway");
+    let rest = [elsewhere(head.to_owned()) + spec, elsewhere(service("app", &[&one]))];
+    let from = |namespaces: &str| {
+        let gateway = http_gateway(&format!("allowedRules: {{namespaces: {{from: {namespaces}}}}}"));
+        [[gateway].as_slice(), &rest].concat()
+    };
+    let gateway = Gateway::start(&from("All")).await;
+    let mut socket = open(&gateway).await;
+    gateway.replace(&from("Same"));
+    follows(&gateway, "404").await;
+    is_alive(&gateway, &mut socket, "one").await;
+}
+
+/// Opens a WebSocket over TLS 1.2, gives the TLS of its listener these fields, and waits until a new one of the same client
+/// is refused; the first is still there.
+async fn its_tls_changes(after: &str, refused: &str) {
+    let one = Backend::start("one").await;
+    let (ca, partners) = (Ca::new("test"), Ca::new("partners"));
+    let objects = |tls: &str| {
+        let tls = format!("tls: {{certificateRefs: [{{name: cert}}]{tls}}}");
+        [
+            gateway(&format!("listeners: [{{name: https, port: $https, protocol: HTTPS, {tls}}}]")),
+            rule_to("all", "app"),
+            service("app", &[&one]),
+            ca.server(&["a.example"]).secret_yaml("edge", "cert"),
+            partners.config_map_yaml("edge", "partners"),
+        ]
+    };
+    let gateway = Gateway::start(&objects("")).await;
+    let (addr, tls) = (gateway.addr_of("https"), TlsClient::tls12(&ca));
+    let open = || async { WebSocket::open_tls(addr, &tls, "a.example", "/ws").await };
+    let mut socket = open().await.expect("an open WebSocket");
+    gateway.replace(&objects(after));
+    let error = until("new ones to be refused", DEADLINE, open, Result::is_err).await.expect_err("just seen");
+    assert!(format!("{error:#}").contains(refused), "{error:#}");
+    stays_open(&mut socket, LONG_ENOUGH).await;
+    assert_eq!(socket.echo("!name").await.expect("an echo"), "one");
+}
+
+#[tokio::test]
+async fn its_listener_asks_for_client_certificates() {
+    its_tls_changes(", clientAuth: {mode: Strict, caCertificateRefs: [{name: partners}]}", "400").await;
+}
+
+#[tokio::test]
+async fn its_listener_gets_another_tls_policy() {
+    its_tls_changes(", policy: {minProtocolVersion: TLSv1_3}", "alert").await;
+}
+
+#[tokio::test]
 async fn fifty_changes_of_others_pass_by() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let objects =
