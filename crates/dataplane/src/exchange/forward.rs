@@ -71,11 +71,11 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
         let (cluster, endpoint) = match out.route.pick(&Asked { tried: &tried, client, session }) {
             Ok(picked) => picked,
             Err(NoEndpoint::NoneHealthy) => {
-                out.count_error("no_healthy");
+                record.backend_failed(&out.forward.pool, &out.forward.settings, "no_healthy");
                 return answer::text(StatusCode::BAD_GATEWAY, "no healthy backend", Some("no_healthy"), record, guard);
             }
             Err(NoEndpoint::Unavailable(_)) => {
-                out.count_error("unresolved");
+                record.backend_failed(&out.forward.pool, &out.forward.settings, "unresolved");
                 let detail = "the backend of this route could not be resolved";
                 return answer::text(StatusCode::BAD_GATEWAY, detail, Some("unresolved"), record, guard);
             }
@@ -84,7 +84,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
         place = match out.enter(cluster, place.take()).await {
             Ok(place) => place,
             Err(Full) => {
-                out.count_error("overflow");
+                record.backend_failed(&out.forward.pool, &out.forward.settings, "overflow");
                 return answer::overflow(record, guard);
             }
         };
@@ -129,7 +129,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
             }
             Err((failure, progress)) => {
                 if !failure.is_of_client() {
-                    out.count_error(failure.reason());
+                    record.backend_failed(&out.forward.pool, &out.forward.settings, failure.reason());
                 }
                 tried.push(endpoint.number);
                 let was_stale = stale;
@@ -262,11 +262,6 @@ impl Outbound<'_> {
             // Nobody decides any more when the plane ends.
             let _ = self.downstream.worker.failing.send(failing);
         }
-    }
-
-    fn count_error(&self, reason: &'static str) {
-        let labels = [&*self.forward.pool, &*self.forward.settings, reason];
-        self.downstream.worker.metrics.families().backend_errors.with_label_values(&labels).inc();
     }
 
     /// The answer of the backend, with its connection behind the body.

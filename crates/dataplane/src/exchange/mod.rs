@@ -157,12 +157,12 @@ pub(crate) async fn answer(
     if let Some(listener) = &listener {
         record.routed(listener, route.as_ref());
         if let Err(refusal) = admit::admit(downstream.tls.as_ref(), listener) {
-            downstream.count_refused(record.listener_name(), refusal.reason);
+            record.refused(refusal.reason);
             return answer::text(refusal.status, refusal.detail, Some(refusal.reason), record, guard);
         }
     }
     let Some(route) = route else {
-        downstream.count_refused(record.listener_name(), "no_rule");
+        record.refused("no_rule");
         return answer::text(StatusCode::NOT_FOUND, "no rule takes this request", Some("no_rule"), record, guard);
     };
     let client_address = listener.as_ref().map(|listener| &listener.listener.client_address);
@@ -189,7 +189,7 @@ pub(crate) async fn answer(
                 None => (route, Some(Box::new(rewritten))),
                 Some(Some(other)) => (other, Some(Box::new(rewritten))),
                 Some(None) => {
-                    downstream.count_refused(record.listener_name(), "no_rule");
+                    record.refused("no_rule");
                     let detail = "no path of the rule takes this request as rewritten";
                     return answer::text(StatusCode::NOT_FOUND, detail, Some("no_rule"), record, guard);
                 }
@@ -264,8 +264,8 @@ impl Downstream {
         tracing::debug!(peer = %self.peer, %error, "client connection ended");
     }
 
-    pub(crate) fn count_refused(&self, listener: &str, reason: &str) {
-        self.worker.metrics.families().refused.with_label_values(&[listener, reason]).inc();
+    pub(crate) fn count_refused(&self, listener: &str, reason: &'static str) {
+        self.worker.metrics.refused(listener, reason);
     }
 
     /// What the access log says about the client's side.

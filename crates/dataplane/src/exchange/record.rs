@@ -87,8 +87,13 @@ impl Record {
     }
 
     /// Its listener took it, and it is refused all the same.
-    pub(crate) fn refused(&self, reason: &str) {
-        self.worker.metrics.families().refused.with_label_values(&[self.listener_name(), reason]).inc();
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.worker.metrics.refused(self.listener_name(), reason);
+    }
+
+    /// An attempt to reach a backend failed.
+    pub(crate) fn backend_failed(&self, pool: &Name, settings: &Name, reason: &'static str) {
+        self.worker.metrics.backend_failed(&self.cells(), pool, settings, reason);
     }
 
     /// The page that its listener's owner wants sent with this status.
@@ -144,9 +149,24 @@ impl Record {
         self.count(self.status.unwrap_or(StatusCode::SWITCHING_PROTOCOLS));
     }
 
-    fn count(&self, status: StatusCode) {
+    /// Its tunnel begins.
+    pub(crate) fn tunnel_began(&self) {
+        self.worker.metrics.websocket_opened(&self.cells());
+    }
+
+    /// Its tunnel is over.
+    pub(crate) fn tunnel_ended(&self) {
+        self.worker.metrics.websocket_closed(&self.cells());
+    }
+
+    /// The cells of its route, or of its listener.
+    fn cells(&self) -> Rc<RouteMetrics> {
         let none = || self.worker.metrics.route(Scope { number: 0, gateway: "none", listener: "none", rule: "none" });
-        let metrics = self.metrics.clone().unwrap_or_else(none);
+        self.metrics.clone().unwrap_or_else(none)
+    }
+
+    fn count(&self, status: StatusCode) {
+        let metrics = self.cells();
         metrics.received.inc_by(self.received);
         metrics.sent.inc_by(self.sent);
         self.worker.metrics.answered(&metrics, &self.method, status, self.took());

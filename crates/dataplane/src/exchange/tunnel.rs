@@ -95,7 +95,7 @@ impl Pending {
         let registered = worker.tunnels.insert(control.clone(), endpoint.number, record.listener_number());
         // What the end needs is boxed: an idle tunnel is the relay and little else.
         let end = Box::new(End { worker: Rc::clone(worker), record, active, _counted: (held, backend_counted) });
-        end.begin();
+        end.record.tunnel_began();
         match backend {
             Socket::Plain(backend) => {
                 relay(Relay::new(client, backend, early, late, &limits, control), registered, end);
@@ -139,17 +139,11 @@ struct End {
 }
 
 impl End {
-    fn begin(&self) {
-        let families = self.worker.metrics.families();
-        families.websocket_open.with_label_values(&self.record.labels()).inc();
-        families.websocket_opened.with_label_values(&self.record.labels()).inc();
-    }
-
     fn finish(self: Box<Self>, closed: &crate::tunnel::Closed) {
         let Self { worker, mut record, active, _counted } = *self;
         let families = worker.metrics.families();
         let [gateway, listener, rule] = record.labels();
-        families.websocket_open.with_label_values(&[gateway, listener, rule]).dec();
+        record.tunnel_ended();
         families.websocket_closed.with_label_values(&[gateway, listener, rule, closed.reason.as_str()]).inc();
         let bytes = [("from_client", closed.from_client), ("from_backend", closed.from_backend)];
         for (direction, count) in bytes {

@@ -10,6 +10,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use http::{Method, StatusCode};
 use penstock_model::Name;
+use prometheus::IntGauge;
 use prometheus::local::{LocalHistogram, LocalIntCounter};
 
 use super::Metrics;
@@ -44,6 +45,8 @@ struct Inner {
     routes: RefCell<HashMap<u64, Rc<RouteMetrics>, RandomState>>,
     /// Cells of `request_duration` without the rule, by gateway and listener: few, and used by all their routes.
     durations: RefCell<Vec<Durations>>,
+    /// Cells of `refused`, by listener.
+    refused: RefCell<HashMap<Box<str>, Vec<Reason>, RandomState>>,
     dirty: RefCell<VecDeque<Rc<RouteMetrics>>>,
     flushing: Cell<bool>,
 }
@@ -61,6 +64,8 @@ pub(crate) struct RouteMetrics {
     pub(crate) sent: LocalIntCounter,
     /// Of the pool and settings that the route last went to.
     backend: RefCell<Option<Backend>>,
+    /// Most routes have none.
+    websockets: OnceCell<Box<WebSockets>>,
     dirty: Cell<bool>,
 }
 
@@ -72,12 +77,42 @@ struct Answers {
     count: LocalIntCounter,
 }
 
+/// What was refused or failed for one reason, from a closed list.
+#[derive(Debug)]
+struct Reason {
+    reason: &'static str,
+    count: LocalIntCounter,
+}
+
+impl Reason {
+    /// Counts one; few reasons are ever met.
+    fn inc(known: &mut Vec<Self>, reason: &'static str, new: impl FnOnce() -> LocalIntCounter) {
+        match known.iter().find(|one| one.reason == reason) {
+            Some(one) => one.count.inc(),
+            None => {
+                let count = new();
+                count.inc();
+                known.push(Self { reason, count });
+            }
+        }
+    }
+}
+
 /// Durations of one pool under one set of settings.
 #[derive(Debug)]
 struct Backend {
     pool: Name,
     settings: Name,
     duration: LocalHistogram,
+    errors: Vec<Reason>,
+}
+
+/// WebSockets of one route.
+#[derive(Debug)]
+struct WebSockets {
+    /// Not a cell: what is open is seen at once.
+    open: IntGauge,
+    opened: LocalIntCounter,
 }
 
 impl LocalMetrics {
@@ -86,6 +121,7 @@ impl LocalMetrics {
             families,
             routes: RefCell::default(),
             durations: RefCell::default(),
+            refused: RefCell::default(),
             dirty: RefCell::default(),
             flushing: Cell::new(false),
         }))
@@ -128,15 +164,41 @@ impl LocalMetrics {
     /// Observes how long a backend took to its response head.
     pub(crate) fn backend_answered(&self, route: &Rc<RouteMetrics>, pool: &Name, settings: &Name, took: Duration) {
         let mut backend = route.backend.borrow_mut();
-        // One name is mostly one allocation: to compare the pointers leaves the characters out of the cache.
-        let same = |a: &Name, b: &Name| Arc::ptr_eq(a, b) || a == b;
-        if !backend.as_ref().is_some_and(|last| same(&last.pool, pool) && same(&last.settings, settings)) {
-            let duration = self.0.families.backend_duration.with_label_values(&[&**pool, settings]).local();
-            *backend = Some(Backend { pool: Arc::clone(pool), settings: Arc::clone(settings), duration });
+        Backend::of(&mut backend, &self.0.families, pool, settings).duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts an attempt that failed.
+    pub(crate) fn backend_failed(&self, route: &Rc<RouteMetrics>, pool: &Name, settings: &Name, reason: &'static str) {
+        let families = &self.0.families;
+        let mut backend = route.backend.borrow_mut();
+        let errors = &mut Backend::of(&mut backend, families, pool, settings).errors;
+        Reason::inc(errors, reason, || families.backend_errors.with_label_values(&[&**pool, settings, reason]).local());
+        drop(backend);
+        self.touch(route);
+    }
+
+    /// Counts what is refused; the listener is `none` where no listener took it.
+    pub(crate) fn refused(&self, listener: &str, reason: &'static str) {
+        let mut refused = self.0.refused.borrow_mut();
+        let new = || self.0.families.refused.with_label_values(&[listener, reason]).local();
+        match refused.get_mut(listener) {
+            Some(known) => Reason::inc(known, reason, new),
+            None => Reason::inc(refused.entry(listener.into()).or_default(), reason, new),
         }
-        if let Some(last) = &*backend {
-            last.duration.observe(took.as_secs_f64());
-        }
+        self.flush_later();
+    }
+
+    /// A WebSocket is open; see [`websocket_closed`](Self::websocket_closed).
+    pub(crate) fn websocket_opened(&self, route: &Rc<RouteMetrics>) {
+        let websockets = route.websockets(&self.0.families);
+        websockets.open.inc();
+        websockets.opened.inc();
+        self.touch(route);
+    }
+
+    /// It is no more.
+    pub(crate) fn websocket_closed(&self, route: &RouteMetrics) {
+        route.websockets(&self.0.families).open.dec();
     }
 
     /// Forgets cells of routes and listeners (by gateway and name) that are gone; the next use makes them anew. Their series
@@ -151,6 +213,9 @@ impl LocalMetrics {
         });
         // A request that is still under way adds what it has by itself.
         self.0.durations.borrow_mut().retain(|(labels, _)| &*labels[1] == "none" || keep_listener(labels));
+        // These have no gateway in their labels, and are few enough to be made anew whenever something changes.
+        self.flush_refused();
+        self.0.refused.borrow_mut().clear();
     }
 
     /// Adds every cell to its family.
@@ -164,7 +229,12 @@ impl LocalMetrics {
         let count = dirty.len().min(FLUSHED_AT_ONCE);
         dirty.drain(..count).for_each(|cells| cells.flush());
         self.0.durations.borrow().iter().for_each(|(_, duration)| duration.flush());
+        self.flush_refused();
         dirty.is_empty()
+    }
+
+    fn flush_refused(&self) {
+        self.0.refused.borrow().values().flatten().for_each(|one| one.count.flush());
     }
 
     fn touch(&self, route: &Rc<RouteMetrics>) {
@@ -172,6 +242,10 @@ impl LocalMetrics {
             return;
         }
         self.0.dirty.borrow_mut().push_back(Rc::clone(route));
+        self.flush_later();
+    }
+
+    fn flush_later(&self) {
         if !self.0.flushing.replace(true) {
             let metrics = self.clone();
             tokio::task::spawn_local(async move {
@@ -184,6 +258,28 @@ impl LocalMetrics {
                 metrics.0.flushing.set(false);
             });
         }
+    }
+}
+
+impl Backend {
+    /// The cells of a pool under settings, which are mostly those of the last time.
+    fn of<'a>(last: &'a mut Option<Self>, families: &Metrics, pool: &Name, settings: &Name) -> &'a mut Self {
+        // One name is mostly one allocation: to compare the pointers leaves the characters out of the cache.
+        let same = |a: &Name, b: &Name| Arc::ptr_eq(a, b) || a == b;
+        if let Some(other) = last.take_if(|last| !same(&last.pool, pool) || !same(&last.settings, settings)) {
+            other.flush();
+        }
+        last.get_or_insert_with(|| Self {
+            pool: Arc::clone(pool),
+            settings: Arc::clone(settings),
+            duration: families.backend_duration.with_label_values(&[&**pool, settings]).local(),
+            errors: Vec::new(),
+        })
+    }
+
+    fn flush(&self) {
+        self.duration.flush();
+        self.errors.iter().for_each(|one| one.count.flush());
     }
 }
 
@@ -200,6 +296,7 @@ impl RouteMetrics {
             received: bytes("received"),
             sent: bytes("sent"),
             backend: RefCell::default(),
+            websockets: OnceCell::new(),
             dirty: Cell::new(false),
         }
     }
@@ -232,8 +329,19 @@ impl RouteMetrics {
         self.received.flush();
         self.sent.flush();
         if let Some(last) = &*self.backend.borrow() {
-            last.duration.flush();
+            last.flush();
         }
+        if let Some(websockets) = self.websockets.get() {
+            websockets.opened.flush();
+        }
+    }
+
+    fn websockets(&self, families: &Metrics) -> &WebSockets {
+        self.websockets.get_or_init(|| {
+            let labels = self.labels.each_ref().map(|label| &**label);
+            let opened = families.websocket_opened.with_label_values(&labels).local();
+            Box::new(WebSockets { open: families.websocket_open.with_label_values(&labels), opened })
+        })
     }
 }
 

@@ -78,7 +78,7 @@ fn begin(worker: &Rc<Worker>, port: &Rc<Port>, stream: TcpStream, peer: SocketAd
     // A port without listeners is about to close: nobody is left to answer.
     let Some(facts) = live.ports.get(&port.number) else { return };
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let refuse = |reason| worker.metrics.families().refused.with_label_values(&[&*facts.listener, reason]).inc();
+    let refuse = |reason| worker.metrics.refused(&facts.listener, reason);
     if worker.limits.per_listener.is_some_and(|limit| facts.open.get() >= i64::from(limit)) {
         return refuse("limit");
     }
@@ -118,7 +118,7 @@ struct Proxied {
 impl Proxied {
     async fn serve(self, worker: Rc<Worker>, port: Rc<Port>, mut stream: TcpStream, mut counted: Counted) {
         let Self { peer, tls, required, listener } = self;
-        let refuse = |reason| worker.metrics.families().refused.with_label_values(&[&*listener, reason]).inc();
+        let refuse = |reason| worker.metrics.refused(&listener, reason);
         let header = Box::pin(proxy_protocol::read(&mut stream, required));
         let client = match timer::timeout(proxy_protocol::TIMEOUT, header).await {
             Ok(Ok(client)) => client,

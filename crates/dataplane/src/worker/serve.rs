@@ -87,7 +87,7 @@ pub(super) fn begin(
 
 /// Serves a connection that begins with TLS.
 async fn tls(worker: Rc<Worker>, port: Rc<Port>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
-    let refuse = |reason: &str| worker.metrics.families().refused.with_label_values(&["none", reason]).inc();
+    let refuse = |reason: &'static str| worker.metrics.refused("none", reason);
     let handshake = Box::pin(tls::handshake(&worker, port.number, stream));
     match timer::timeout(tls::HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok((stream, agreed))) => {
