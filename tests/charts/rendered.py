@@ -104,6 +104,11 @@ class Defaults(unittest.TestCase):
         self.assertEqual([c["topologyKey"] for c in pod(self.objects)["topologySpreadConstraints"]],
                          ["topology.kubernetes.io/zone", "kubernetes.io/hostname"])
 
+    def test_no_disruption_at_all_can_be_asked_for(self):
+        for value, expected in [("0", 0), ("25%", "25%"), ("null", 1)]:
+            objects = render(None, "--set", f"podDisruptionBudget.maxUnavailable={value}")
+            self.assertEqual(of(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"], expected, value)
+
     def test_session_tickets_have_a_secret_without_data_of_its_own(self):
         secret = of(self.objects, "Secret")
         self.assertEqual(environment(self.objects)["PENSTOCK_TICKET_SECRET"], secret["metadata"]["name"])
