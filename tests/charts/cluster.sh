@@ -37,9 +37,10 @@ rules() { # yes|no NAMESPACE: what is done in a namespace that is watched
   local r
   for r in services secrets configmaps endpointslices.discovery.k8s.io referencegrants.gateway.networking.k8s.io \
     applicationgateways.penstock.dev routingrules.penstock.dev; do may "$1" watch $r "$2"; done
-  may "$1" list pods "$2"; may "$1" patch applicationgateways.penstock.dev/status "$2"; may "$1" create events.events.k8s.io "$2"
+  may "$1" get pods "$2"; may "$1" patch applicationgateways.penstock.dev/status "$2"; may "$1" create events.events.k8s.io "$2"
+  may no update applicationgateways.penstock.dev/status "$2"; may no patch events.events.k8s.io "$2"
   for r in secrets configmaps pods deployments.apps applicationgateways.penstock.dev; do may no update $r "$2"; may no delete $r "$2"; done
-  may no watch pods "$2"; may no create pods/exec "$2"
+  may no list pods "$2"; may no watch pods "$2"; may no create pods/exec "$2"
 }
 own() { # in the release's namespace
   local v; for v in create patch delete watch; do may yes $v services "$namespace"; done
@@ -56,5 +57,7 @@ install --set serviceAccount.name=$account | kubectl delete -f - >/dev/null 2>&1
 account=$namespace-some
 install --set serviceAccount.name=$account --set "watchNamespaces={$namespace-a}" | kubectl apply -f - >/dev/null
 rules yes "$namespace-a"; rules no default; own; may no watch namespaces "$namespace"
+# Events lie beside their objects, and none of those is here.
+may no create events.events.k8s.io "$namespace"
 may yes get namespaces "$namespace-a"; may no get namespaces default
 exit $failed

@@ -42,6 +42,35 @@ def arguments(objects, kind="Deployment"):
     return pod(objects, kind)["containers"][0]["args"]
 
 
+def rights(role):
+    """Which verbs on which resources, by `resource.group` and by name where there is one."""
+    found = {}
+    for rule in role["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                names = "".join(f" {name}" for name in rule.get("resourceNames", []))
+                key = f"{resource}.{group}".rstrip(".") + names
+                assert key not in found, f"{key} stands twice"
+                found[key] = rule["verbs"]
+    return found
+
+
+# What is done in a namespace that is watched, and in the release's own: the calls in crates/controller, no more.
+WATCHED = {
+    "applicationgateways.penstock.dev": ["get", "list", "watch"], "routingrules.penstock.dev": ["get", "list", "watch"],
+    "applicationgateways/status.penstock.dev": ["patch"], "routingrules/status.penstock.dev": ["patch"],
+    "services": ["list", "watch"], "endpointslices.discovery.k8s.io": ["list", "watch"],
+    "referencegrants.gateway.networking.k8s.io": ["list", "watch"],
+    "secrets": ["get", "list", "watch"], "configmaps": ["get", "list", "watch"],
+    "pods": ["get"], "events.events.k8s.io": ["create"],
+}
+OWN = {
+    "leases.coordination.k8s.io": ["get", "create", "update"], "configmaps web-penstock-owner": ["get"],
+    "secrets web-penstock-session-tickets": ["list", "watch", "update"],
+}
+OWN_SERVICES = {"services": ["list", "watch", "create", "patch", "delete"]}
+
+
 def environment(objects, kind="Deployment"):
     return {e["name"]: e.get("value") for e in pod(objects, kind)["containers"][0]["env"]}
 
@@ -116,15 +145,9 @@ class Defaults(unittest.TestCase):
         self.assertNotIn("data", secret)
         self.assertNotIn("stringData", secret)
 
-    def test_no_wildcard_and_no_writing_of_secrets_but_that_of_session_tickets(self):
-        tickets = of(self.objects, "Secret")["metadata"]["name"]
-        for role in [of(self.objects, "ClusterRole"), of(self.objects, "Role")]:
-            for rule in role["rules"]:
-                self.assertNotIn("*", rule["verbs"] + rule["resources"] + rule["apiGroups"])
-                if rule.get("resourceNames") == [tickets]:
-                    self.assertEqual((rule["resources"], rule["verbs"]), (["secrets"], ["get", "list", "watch", "update"]))
-                elif {"secrets", "configmaps", "pods", "namespaces"} & set(rule["resources"]):
-                    self.assertLessEqual(set(rule["verbs"]), {"get", "list", "watch"})
+    def test_rights(self):
+        self.assertEqual(rights(of(self.objects, "ClusterRole")), WATCHED | {"namespaces": ["list", "watch"]})
+        self.assertEqual(rights(of(self.objects, "Role")), OWN | OWN_SERVICES)
 
 
 class Drain(unittest.TestCase):
@@ -202,10 +225,10 @@ class Namespaces(unittest.TestCase):
         self.assertFalse([k for k in objects if k[0].startswith("Cluster")])
         self.assertEqual(sorted(namespace for kind, namespace, _ in objects if kind == "RoleBinding"), ["chat", "edge-system", "shop"])
         self.assertEqual([a for a in arguments(objects) if "namespace" in a], ["--watch-namespace=shop", "--watch-namespace=chat"])
-        for key, role in objects.items():
-            if key[0] == "Role" and key[1] != "edge-system":
-                self.assertEqual({r for rule in role["rules"] for r in rule["resources"] if r in ("services", "leases", "namespaces")}, {"services", "namespaces"})
-                self.assertEqual([rule["verbs"] for rule in role["rules"] if "namespaces" in rule["resources"]], [["get"]])
+        for (kind, namespace, _), role in objects.items():
+            if kind == "Role":
+                expected = OWN | OWN_SERVICES if namespace == "edge-system" else WATCHED | {"namespaces": ["get"]}
+                self.assertEqual(rights(role), expected)
 
 
 class BareMetal(unittest.TestCase):
@@ -218,7 +241,12 @@ class BareMetal(unittest.TestCase):
         self.assertEqual(pod(objects, "DaemonSet")["securityContext"]["sysctls"], [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}])
         self.assertIn("--publish-service=edge/front", arguments(objects, "DaemonSet"))
         self.assertEqual(environment(objects, "DaemonSet")["PENSTOCK_OWNER"], of(objects, "ConfigMap")["metadata"]["name"])
-        self.assertEqual([r["resources"] for r in objects["Role", "edge-system", "web-penstock"]["rules"]], [["leases"], ["configmaps"], ["secrets"], ["events"]])
+        self.assertEqual(rights(objects["Role", "edge-system", "web-penstock"]), OWN)
+        self.assertEqual(rights(objects["Role", "edge", "edge-system-web-penstock-publish"]), {"services front": ["get"]})
+
+    def test_the_published_service_may_be_read_where_all_namespaces_are_watched(self):
+        objects = render("bare-metal", "--set", "watchNamespaces=null")
+        self.assertEqual(rights(objects["Role", "edge", "edge-system-web-penstock-publish"]), {"services front": ["get"]})
 
 
 class Refused(unittest.TestCase):
