@@ -82,7 +82,8 @@ impl Keeper {
             };
             tokio::select! {
                 changed = self.gateways.changed() => if changed.is_err() { return },
-                _ = self.leads.changed() => {}
+                // The election is over once the Lease is given back; nobody leads here then.
+                Ok(()) = self.leads.changed() => {}
                 _ = changed.changed() => {}
                 () = sleep(pause) => memory.applied.clear(),
             }

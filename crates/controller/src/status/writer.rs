@@ -94,7 +94,8 @@ impl Writer {
             last = Instant::now();
             tokio::select! {
                 changed = self.state.changed() => if changed.is_err() { return },
-                _ = self.leads.changed() => {}
+                // The election is over once the Lease is given back; nobody leads here then.
+                Ok(()) = self.leads.changed() => {}
                 () = self.front.changed(), if leads => {}
                 _ = differed.changed(), if leads => {}
                 Ok(()) = async { sleep_until(health).await; self.observed.changed().await }, if leads => {}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use penstock_controller::ClusterSettings;
 use penstock_model::{Observed, ObservedEndpoint};
 use penstock_testkit::{DEADLINE, eventually};
 use serde_json::json;
@@ -127,6 +128,37 @@ async fn only_the_leader_writes_and_another_takes_over() {
     place.apply(&rule("later", "one")).await;
     place.condition(&place.rules(), "later", "/status/parents/0/conditions", "Accepted", "True/Accepted").await;
     first.backends(&["one"]).await;
+}
+
+#[test]
+fn a_replica_that_gave_the_lease_back_rests() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (leaving, staying) = (runtime(), runtime());
+    let mut first = leaving.block_on(async {
+        let place = Place::shared("rest").await;
+        let mut first = place.start(ClusterSettings { services: Place::own_services(), ..place.settings("first") });
+        first.state("leading", |state| state.leader).await;
+        first.controller.release().await;
+        first
+    });
+    let busy = || {
+        let metrics = leaving.metrics();
+        (0..metrics.num_workers()).map(|worker| metrics.worker_total_busy_duration(worker)).sum::<Duration>()
+    };
+    let (before, began) = (busy(), Instant::now());
+    // As long as the other one takes to lead, and to renew the Lease once.
+    staying.block_on(async {
+        let place = Place::shared("rest").await;
+        let mut second = place.start(place.settings("second"));
+        second.state("leading", |state| state.leader).await;
+        let renewed = || place.kubectl(&["get", "lease", "penstock", "-o", "jsonpath={.spec.renewTime}"]);
+        let taken = renewed().await;
+        let again = || async { Some(renewed().await).filter(|renewed| *renewed != taken) };
+        eventually("the Lease renewed", DEADLINE, again).await;
+    });
+    let (spent, passed) = (busy() - before, began.elapsed());
+    assert!(spent < passed / 4, "busy for {spent:?} of {passed:?}, with nothing to do");
+    leaving.block_on(first.backends(&[]));
 }
 
 #[test]
