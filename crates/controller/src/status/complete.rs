@@ -11,6 +11,7 @@ use super::conditions::{condition, is_true, set};
 /// The limits of the schema.
 const BACKENDS: usize = 256;
 const UNHEALTHY: usize = 8;
+/// In characters.
 const LONGEST_REASON: usize = 256;
 
 /// What is in front of a gateway.
@@ -126,16 +127,14 @@ fn backend(id: &ClusterId, config: &Config, observed: &Observed) -> Option<Backe
     let cluster = config.clusters.get(id)?;
     let endpoints = observed.clusters.get(id).map(|endpoints| &**endpoints).unwrap_or_default();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let unhealthy = endpoints
-        .iter()
-        .filter(|endpoint| !endpoint.healthy)
-        .map(|endpoint| UnhealthyEndpoint { address: endpoint.address.to_string(), reason: endpoint.reason.clone() });
+    let down = endpoints.iter().filter(|endpoint| !endpoint.healthy);
+    let down = down.map(|endpoint| unhealthy(endpoint.address.to_string(), &endpoint.reason));
     Some(BackendStatus {
         pool: cluster.pool.to_string(),
         settings: Some(cluster.settings.to_string()).filter(|settings| !settings.is_empty()),
         healthy: count(endpoints.iter().filter(|endpoint| endpoint.healthy).count()),
         total: count(endpoints.len()),
-        unhealthy: name(&cluster.source, observed).into_iter().chain(unhealthy).take(UNHEALTHY).collect(),
+        unhealthy: name(&cluster.source, observed).into_iter().chain(down).take(UNHEALTHY).collect(),
     })
 }
 
@@ -144,6 +143,10 @@ fn name(source: &EndpointSource, observed: &Observed) -> Option<UnhealthyEndpoin
     let EndpointSource::Name { name, port } = source else { return None };
     let ObservedName { reason, stale } = observed.names.get(name)?;
     let kept = if *stale { "; its last addresses are kept" } else { "" };
-    let reason: String = format!("{reason}{kept}").chars().take(LONGEST_REASON).collect();
-    Some(UnhealthyEndpoint { address: format!("{}:{port}", name.strip_suffix('.').unwrap_or(name)), reason })
+    Some(unhealthy(format!("{}:{port}", name.strip_suffix('.').unwrap_or(name)), &format!("{reason}{kept}")))
+}
+
+/// What a TLS library says has any length, and one reason too long would cost the whole status.
+fn unhealthy(address: String, reason: &str) -> UnhealthyEndpoint {
+    UnhealthyEndpoint { address, reason: reason.chars().take(LONGEST_REASON).collect() }
 }

@@ -38,7 +38,13 @@ async fn statuses_say_what_became_of_objects() {
         health: if healthy { "Up" } else { "Down" },
         reason: reason.to_owned(),
     };
-    let endpoints = vec![endpoint("10.1.0.1:8080", true, ""), endpoint("10.1.0.2:8080", false, "StatusMismatch")];
+    // Longer than the schema takes, in characters of more than one byte.
+    let long = format!("TlsFailed: {}", "ä".repeat(300));
+    let endpoints = vec![
+        endpoint("10.1.0.1:8080", true, ""),
+        endpoint("10.1.0.2:8080", false, "StatusMismatch"),
+        endpoint("10.1.0.3:8080", false, &long),
+    ];
     running.observed.send_replace(Arc::new(Observed {
         generation: 1,
         ports: BTreeMap::from([(80, Ok(()))]),
@@ -53,8 +59,12 @@ async fn statuses_say_what_became_of_objects() {
     place.condition(&place.gateways(), "shop", "/status/conditions", "Programmed", "True/Programmed").await;
     let gateway = place.gateways().get("shop").await.unwrap();
     let status = &gateway.data["status"];
-    assert_eq!(status["summary"]["healthy"], "1/2", "{status:#}");
-    assert_eq!(status["backends"][0]["unhealthy"], json!([{"address": "10.1.0.2:8080", "reason": "StatusMismatch"}]));
+    assert_eq!(status["summary"]["healthy"], "1/3", "{status:#}");
+    let cut: String = long.chars().take(256).collect();
+    assert_eq!(
+        status["backends"][0]["unhealthy"],
+        json!([{"address": "10.1.0.2:8080", "reason": "StatusMismatch"}, {"address": "10.1.0.3:8080", "reason": cut}])
+    );
 
     // One Event for each problem of the bad rule.
     let state = running.state("the problems", |state| state.problems().any(|p| &*p.object.name == "bad")).await;
