@@ -60,10 +60,7 @@ fn date(new: &mut [Condition], old: &[Condition], now: Timestamp) {
         // Kubernetes keeps whole seconds; a fraction would look like a difference for ever.
         let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
         condition.last_transition_time = same.map_or(Time(now), |same| same.last_transition_time.clone());
-        if condition.message.len() > LONGEST {
-            let end = (0..=LONGEST).rev().find(|end| condition.message.is_char_boundary(*end)).unwrap_or_default();
-            condition.message.truncate(end);
-        }
+        condition.message.truncate(condition.message.floor_char_boundary(LONGEST));
     }
 }
 

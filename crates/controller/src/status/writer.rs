@@ -1,14 +1,13 @@
 //! The writer: the leader's queue of statuses, at a pace that an API server likes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
-use penstock_api::k8s::Event;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use penstock_api::{ApplicationGateway, ApplicationGatewayStatus, RoutingRule, RoutingRuleStatus};
-use penstock_model::{Observed, Problem};
+use penstock_model::Observed;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::compare::{accepted, normal, undated};
 use super::complete::complete;
 use super::conditions::{condition, date_gateway, date_rule};
-use super::event;
+use super::event::Said;
 use super::front::Fronts;
 use super::pace::Pace;
 use crate::outputs::State;
@@ -29,7 +28,7 @@ const REQUEST: Duration = Duration::from_secs(10);
 /// Health flips faster than anybody reads.
 const HEALTH: Duration = Duration::from_millis(200);
 /// Statuses that somebody changed by hand are put right after this time at the latest.
-const RECHECK: Duration = Duration::from_secs(60);
+pub(super) const RECHECK: Duration = Duration::from_secs(60);
 
 /// The task, before it runs.
 pub(crate) struct Writer {
@@ -51,14 +50,14 @@ struct Pending {
 }
 
 /// What the writer remembers.
-struct Memory {
-    pace: Pace<Id>,
+pub(super) struct Memory {
+    pub(super) pace: Pace<Id>,
     /// Statuses that are in the API server, or that it does not take, and in which version of the object.
     settled: HashMap<Id, (Value, String)>,
     /// Statuses of rules that were found to be there: a translation gives the same ones again.
     rules: HashMap<Id, (Arc<RoutingRuleStatus>, String)>,
-    said: HashSet<Problem>,
-    failures: u32,
+    pub(super) said: Said,
+    pub(super) failures: u32,
 }
 
 impl Writer {
@@ -68,7 +67,7 @@ impl Writer {
             pace: Pace::new(Instant::now()),
             settled: HashMap::new(),
             rules: HashMap::new(),
-            said: HashSet::new(),
+            said: Said::default(),
             failures: 0,
         };
         let mut differed = self.live.subscribe();
@@ -207,7 +206,7 @@ impl Writer {
     }
 
     /// What the API server has of an object; asked for where no watch has shown it.
-    async fn live_of(&self, id: &Id) -> Option<Live> {
+    pub(super) async fn live_of(&self, id: &Id) -> Option<Live> {
         if let Some(live) = self.live.get(id) {
             return Some(live);
         }
@@ -256,38 +255,6 @@ impl Writer {
         };
         Api::namespaced_with(self.client.clone(), &id.key.namespace, &resource)
     }
-
-    /// Says what is new among the problems.
-    async fn events(&self, memory: &mut Memory, state: &State) -> Instant {
-        let problems: HashSet<&Problem> = state.problems().collect();
-        memory.said.retain(|problem| problems.contains(problem));
-        for problem in problems {
-            let kind = match problem.object.kind {
-                kind if kind == Kind::Gateway.as_str() => Kind::Gateway,
-                kind if kind == Kind::Rule.as_str() => Kind::Rule,
-                _ => continue,
-            };
-            if memory.said.contains(problem) || !*self.leads.borrow() {
-                continue;
-            }
-            if let Err(next) = memory.pace.take_any(Instant::now()) {
-                return next;
-            }
-            let id = Id::new(kind, problem.object.namespace.clone(), problem.object.name.clone());
-            let event = self.live_of(&id).await.and_then(|live| event::of(problem, &live, &self.identity));
-            if let Some(event) = event {
-                let api: Api<Event> = Api::namespaced(self.client.clone(), &problem.object.namespace);
-                match in_time(api.create(&PostParams::default(), &event)).await {
-                    Ok(_) => {}
-                    // Said before, by this process or by another.
-                    Err(kube::Error::Api(status)) if status.code == 409 => {}
-                    Err(error) => tracing::debug!(object = %id, %error, "an Event could not be written"),
-                }
-            }
-            memory.said.insert(problem.clone());
-        }
-        Instant::now() + RECHECK
-    }
 }
 
 impl Memory {
@@ -295,13 +262,14 @@ impl Memory {
     fn forget(&mut self) {
         self.settled.clear();
         self.rules.clear();
+        self.said.again();
     }
 }
 
 /// Sets transition times.
 type Date<S> = fn(&mut S, Option<&S>, Timestamp);
 
-async fn in_time<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+pub(super) async fn in_time<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
     match timeout(REQUEST, request).await {
         Ok(answer) => answer,
         Err(_) => Err(kube::Error::Service(format!("no answer in {REQUEST:?}").into())),

@@ -101,9 +101,14 @@ impl Place {
     }
 
     pub(crate) fn start(&self, settings: ClusterSettings) -> Running {
+        self.start_by(&self.client, settings)
+    }
+
+    /// With a client that may have its ways.
+    pub(crate) fn start_by(&self, client: &Client, settings: ClusterSettings) -> Running {
         let options = Options { class: settings.class.clone(), ..Options::default() };
         let (observed, seen) = watch::channel(Arc::new(Observed::default()));
-        let (controller, outputs) = start_cluster(&self.client, settings, OwnResources::new(options), seen);
+        let (controller, outputs) = start_cluster(client, settings, OwnResources::new(options), seen);
         Running { controller, outputs, observed }
     }
 
