@@ -58,7 +58,9 @@ reasons! {
         InvalidClass,
         /// Accepted, but at least one listener is not: see the listeners' conditions.
         ListenersNotValid,
-        /// Not accepted: a field, or one of its values, is not supported.
+        /// Not accepted, or a part of it not in force: a value cannot be read or carried out.
+        InvalidValue,
+        /// Accepted, but a field, or one of its values, has no effect yet.
         UnsupportedField,
         /// Programmed: the ports are bound and an address is there.
         Programmed,

@@ -7,6 +7,7 @@ mod conditions;
 mod event;
 mod front;
 mod pace;
+mod unread;
 mod writer;
 
 pub(crate) use front::Fronts;

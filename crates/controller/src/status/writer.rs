@@ -7,21 +7,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use penstock_api::{ApplicationGateway, ApplicationGatewayStatus, RoutingRule, RoutingRuleStatus};
-use penstock_model::Observed;
+use penstock_model::{Observed, Problem};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::compare::{accepted, normal, undated};
 use super::complete::complete;
-use super::conditions::{condition, date_gateway, date_rule};
+use super::conditions::{date_gateway, date_rule};
 use super::event::Said;
 use super::front::Fronts;
 use super::pace::Pace;
+use super::unread::Parent;
 use crate::outputs::State;
 use crate::source::cluster::{Live, LiveStatuses, delay};
 use crate::store::{Id, Kind};
-use penstock_api::reasons::ConditionType;
 
 /// A request that takes longer has failed.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ pub(crate) struct Writer {
 }
 
 /// A status that differs from the one that the API server has.
-struct Pending {
+pub(super) struct Pending {
     id: Id,
     status: Value,
     /// Whether somebody learns from it that an object was taken.
@@ -57,6 +57,8 @@ pub(super) struct Memory {
     /// Statuses of rules that were found to be there: a translation gives the same ones again.
     rules: HashMap<Id, (Arc<RoutingRuleStatus>, String)>,
     pub(super) said: Said,
+    /// What rules that cannot be read say of whose they are.
+    pub(super) parents: HashMap<Problem, Option<Parent>>,
     pub(super) failures: u32,
 }
 
@@ -68,6 +70,7 @@ impl Writer {
             settled: HashMap::new(),
             rules: HashMap::new(),
             said: Said::default(),
+            parents: HashMap::new(),
             failures: 0,
         };
         let mut differed = self.live.subscribe();
@@ -173,20 +176,12 @@ impl Writer {
             }
             pending.extend(different);
         }
-        for problem in &state.unread {
-            let id = Id::new(Kind::Gateway, problem.object.namespace.clone(), problem.object.name.clone());
-            if problem.object.kind == Kind::Gateway.as_str() && !outcome.gateways.contains_key(&id.key) {
-                let refused = condition(ConditionType::Accepted, false, problem.reason, problem.message.clone(), None);
-                let status =
-                    ApplicationGatewayStatus { conditions: vec![refused], ..ApplicationGatewayStatus::default() };
-                pending.extend(self.compare(memory, id, status, date_gateway).await);
-            }
-        }
+        pending.extend(self.unread(memory, state).await);
         pending
     }
 
     /// Compares with what the API server has.
-    async fn compare<S>(&self, memory: &Memory, id: Id, mut status: S, date: Date<S>) -> Option<Pending>
+    pub(super) async fn compare<S>(&self, memory: &Memory, id: Id, mut status: S, date: Date<S>) -> Option<Pending>
     where
         S: serde::Serialize + serde::de::DeserializeOwned,
     {
@@ -217,7 +212,7 @@ impl Writer {
         self.live.get(id)
     }
 
-    fn saw(&self, id: &Id, object: &DynamicObject) {
+    pub(super) fn saw(&self, id: &Id, object: &DynamicObject) {
         let status = object.data.get("status").cloned();
         let status = status.map(|status| match id.kind {
             Kind::Gateway => normal::<ApplicationGatewayStatus>(status),
@@ -248,7 +243,7 @@ impl Writer {
         Ok(version)
     }
 
-    fn api(&self, id: &Id) -> Api<DynamicObject> {
+    pub(super) fn api(&self, id: &Id) -> Api<DynamicObject> {
         let resource = match id.kind {
             Kind::Gateway => ApiResource::erase::<ApplicationGateway>(&()),
             _ => ApiResource::erase::<RoutingRule>(&()),
@@ -263,6 +258,7 @@ impl Memory {
         self.settled.clear();
         self.rules.clear();
         self.said.again();
+        self.parents.clear();
     }
 }
 

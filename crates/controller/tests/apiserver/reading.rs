@@ -113,6 +113,15 @@ async fn a_broken_object_hurts_nothing_else() {
     running.backends(&["one"]).await;
     let state = running.state("the problem", |state| !state.unread.is_empty()).await;
     assert_eq!(state.unread[0].object.to_string(), "RoutingRule broken/broken");
+    // What can still be seen whose it is says so in its status.
+    place.apply(&rule("odd", "one").replace("paths: [", "priority: first, paths: [")).await;
+    place.condition(&place.rules(), "odd", "/status/parents/0/conditions", "Accepted", "False/InvalidValue").await;
+    let odd = place.rules().get("odd").await.unwrap();
+    assert_eq!(odd.data["status"]["parents"][0]["gatewayRef"], json!({"name": "shop"}));
+    assert_eq!(odd.data["status"]["parents"][0]["conditions"][0]["observedGeneration"], 1);
+    place.apply(&GATEWAY.replace("name: shop", "name: odd").replace("port: 80", "port: eighty")).await;
+    place.condition(&place.gateways(), "odd", "/status/conditions", "Accepted", "False/InvalidValue").await;
+    place.kubectl(&["delete", "applicationgateway,routingrule", "odd"]).await;
     // Others go on being followed.
     place.apply(&service("two", "10.1.0.2")).await;
     place.apply(&rule("good", "two")).await;

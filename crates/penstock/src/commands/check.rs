@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use penstock_api::reasons::{ConditionType, GatewayReason, ListenerReason, RuleReason};
+use penstock_api::reasons::{GatewayReason, ListenerReason, RuleReason};
 use penstock_controller::{LoadError, Loaded, Place, load_folder};
 use penstock_model::{GatewayId, Problem};
 use penstock_translate::{Options, Snapshot, Translator};
@@ -127,7 +127,7 @@ fn may_be_elsewhere(problem: &Problem, snapshot: &Snapshot) -> bool {
         return true;
     }
     if problem.reason == GatewayReason::UnsupportedField.as_str() {
-        return problem.condition != ConditionType::Accepted.as_str();
+        return true;
     }
     let named = |kind: &str| problem.message.split(kind).nth(1).and_then(|rest| rest.split([' ', ':']).next());
     let secret = named("Secret ").is_some_and(|key| !snapshot.secrets.keys().any(|secret| secret.to_string() == key));

@@ -158,7 +158,7 @@ pub(crate) fn read<K>(kind: Kind, guard: DeserializeGuard<K>, convert: &impl Fn(
     guard.0.map(convert).map_err(|invalid| {
         let id = id_of(kind, &invalid.metadata);
         let reason = match kind {
-            Kind::Gateway => GatewayReason::UnsupportedField.as_str(),
+            Kind::Gateway => GatewayReason::InvalidValue.as_str(),
             _ => RuleReason::InvalidValue.as_str(),
         };
         let message = format!(

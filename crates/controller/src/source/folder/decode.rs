@@ -109,7 +109,7 @@ fn theirs<K: DeserializeOwned>(id: Id, value: Value, wrap: impl Fn(Arc<K>) -> Ob
 /// A problem of an object that cannot be read.
 pub(crate) fn problem(id: &Id, message: String) -> Problem {
     let reason = match id.kind {
-        Kind::Gateway => GatewayReason::UnsupportedField.as_str(),
+        Kind::Gateway => GatewayReason::InvalidValue.as_str(),
         _ => RuleReason::InvalidValue.as_str(),
     };
     Problem { object: id.object_ref(), condition: ConditionType::Accepted.as_str(), reason, message }
