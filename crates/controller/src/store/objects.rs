@@ -34,6 +34,8 @@ pub(crate) struct Objects {
     slices: BTreeMap<Key, Key>,
     /// Lists that are in.
     lists: BTreeSet<Scope>,
+    /// Those of them that cannot be read.
+    unreadable: BTreeSet<Scope>,
     /// References that were looked up, also those that lead nowhere.
     answered: BTreeSet<Id>,
 }
@@ -52,12 +54,7 @@ impl Objects {
                 self.remove(&id, effect);
             }
             Change::Replace { scope, objects, broken } => self.replace(scope, objects, broken, effect),
-            Change::Absent(scope) => {
-                effect.routes |= self.lists.insert(scope.clone());
-                if scope.kind == Kind::Grant && self.snapshot.grants.take().is_some() {
-                    effect.routes = true;
-                }
-            }
+            Change::Absent(scope) => self.absent(scope, effect),
             Change::Answer(id, object) => {
                 effect.routes |= self.answered.insert(id.clone());
                 match object {
@@ -120,6 +117,22 @@ impl Objects {
         }
         for object in objects {
             self.put(object, effect);
+        }
+        self.unreadable.remove(&scope);
+        effect.routes |= self.lists.insert(scope);
+    }
+
+    /// A list that cannot be read. Of grants it must be known: where none can be read, the remedy is another one.
+    fn absent(&mut self, scope: Scope, effect: &mut Effect) {
+        if scope.kind == Kind::Grant {
+            for id in self.ids(Kind::Grant).iter().filter(|id| scope.holds(id)) {
+                self.remove(id, effect);
+            }
+            self.unreadable.insert(scope.clone());
+            let mut lists = self.lists.iter().filter(|list| list.kind == Kind::Grant);
+            if lists.all(|list| self.unreadable.contains(list)) {
+                effect.routes |= self.snapshot.grants.take().is_some();
+            }
         }
         effect.routes |= self.lists.insert(scope);
     }

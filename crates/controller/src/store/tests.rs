@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_api::RoutingRule;
-use penstock_api::k8s::{ConfigMap, EndpointSlice};
+use penstock_api::k8s::{ConfigMap, EndpointSlice, ReferenceGrant};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -188,4 +188,35 @@ async fn a_list_replaces_its_own_namespace_only() {
     handles.config(&["shop/one:80"]).await;
     handles.send(vec![replace(of("shop"))]);
     handles.config(&[]).await;
+}
+
+#[test]
+fn grants_that_cannot_be_read_in_one_namespace_take_none_from_another() {
+    let of = |namespace: &str| Scope { kind: Kind::Grant, namespace: Some(namespace.into()) };
+    let grant = |namespace: &str| {
+        let grant: ReferenceGrant = serde_json::from_value(json!({
+            "metadata": {"name": "g", "namespace": namespace},
+            "spec": {"from": [{"group": "penstock.dev", "kind": "RoutingRule", "namespace": "shop"}], "to": [{"group": "", "kind": "Service"}]},
+        }))
+        .unwrap();
+        Object::Grant(Arc::new(grant))
+    };
+    let list =
+        |namespace: &str| Change::Replace { scope: of(namespace), objects: vec![grant(namespace)], broken: Vec::new() };
+    let mut objects = objects::Objects::default();
+    let mut apply = |change: Change| {
+        let mut effect = Effect::default();
+        objects.apply(change, &mut effect);
+        let grants = objects.snapshot.grants.as_ref();
+        (effect.routes, grants.map(|grants| grants.keys().map(|key| key.namespace.to_string()).collect::<Vec<_>>()))
+    };
+    let some = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+    assert_eq!(apply(list("chat")), (true, some(&["chat"])));
+    assert_eq!(apply(Change::Absent(of("shop"))).1, some(&["chat"]));
+    // Said again every minute, it changes nothing.
+    assert_eq!(apply(Change::Absent(of("shop"))), (false, some(&["chat"])));
+    assert_eq!(apply(list("shop")), (true, some(&["chat", "shop"])));
+    assert_eq!(apply(Change::Absent(of("shop"))), (true, some(&["chat"])), "what it had has gone");
+    assert_eq!(apply(Change::Absent(of("chat"))), (true, None), "nowhere can they be read");
+    assert_eq!(apply(list("shop")), (true, some(&["shop"])));
 }
