@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 use crate::cluster::{Protocol, UpstreamTls};
 use crate::ids::Name;
 
@@ -16,6 +18,8 @@ pub struct Probe {
     pub protocol: Protocol,
     /// Value of the Host header.
     pub host: Name,
+    /// Headers beside Host; one may stand several times.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What is asked.
     pub question: Question,
     /// Port; `None`: the endpoint's own.

@@ -278,7 +278,7 @@ async fn the_readiness_probe_of_a_pod_is_the_default() {
     let pod = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: web-1, namespace: edge, labels: {{app: web}}}}\nspec:\n  containers:\n  \
          - name: web\n    ports: [{{containerPort: {port}}}]\n    readinessProbe:\n      periodSeconds: 1\n      \
-         failureThreshold: 1\n      httpGet: {{path: /pod-ready, port: {port}, host: pod.example}}\n\
+         failureThreshold: 1\n      httpGet: {{path: /pod-ready, port: {port}, host: pod.example, httpHeaders: [{{name: X-Token, value: abc}}, {{name: User-Agent, value: mine}}]}}\n\
          status: {{conditions: [{{type: Ready, status: \"True\"}}]}}\n"
     );
     let gateway = Gateway::start(&[http_gateway(""), rule_to("all", "app"), app, pod]).await;
@@ -286,6 +286,7 @@ async fn the_readiness_probe_of_a_pod_is_the_default() {
     let requests = one.requests();
     let probe = requests.iter().find(|request| request.path() == "/pod-ready").expect("the Pod's probe");
     assert_eq!(probe.header("host"), Some("pod.example"));
+    assert_eq!((probe.header("x-token"), probe.header("user-agent")), (Some("abc"), Some("mine")));
     one.behave("status=404");
     assert_eq!(becomes(&gateway, &one, "Down").await, "StatusMismatch: the answer was 404");
     one.behave("");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::header::HOST;
+use http::{HeaderName, HeaderValue};
 use penstock_api::gateway;
 use penstock_api::k8s::{Container, GRPCAction, HTTPGetAction, IntOrString, Pod};
 use penstock_api::reasons::RuleReason;
@@ -11,7 +13,7 @@ use crate::finding::Finding;
 use crate::settings::duration;
 
 /// Host header of a probe for which nobody names one.
-const HOST: &str = "127.0.0.1";
+const LOCALHOST: &str = "127.0.0.1";
 
 /// TLS of a probe that nobody says more about: it asks whether somebody lives, as the kubelet's does.
 pub(crate) const UNVERIFIED: UpstreamTls = UpstreamTls {
@@ -61,6 +63,7 @@ pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Fi
         tls: None,
         protocol: Protocol::Http1,
         host: host.as_str().into(),
+        headers: Vec::new(),
         question,
         port: *port,
         interval: duration(interval, &field("interval"), 30, findings),
@@ -83,7 +86,8 @@ pub(crate) fn default(host: Option<&str>, tls: Option<&UpstreamTls>, protocol: P
         name: "default".into(),
         tls: tls.map(|tls| UpstreamTls { http2: tls.http2, identity: tls.identity.clone(), ..UNVERIFIED }),
         protocol,
-        host: host.unwrap_or(HOST).into(),
+        host: host.unwrap_or(LOCALHOST).into(),
+        headers: Vec::new(),
         question: get("/".into(), 100, 499),
         port: None,
         interval: Duration::from_secs(30),
@@ -136,6 +140,7 @@ pub(crate) fn readiness(pod: &Pod, target: &IntOrString) -> Readiness {
         tls: asks.tls,
         protocol: asks.protocol,
         host: asks.host,
+        headers: asks.headers,
         question: asks.question,
         port: asks.port.filter(|_| asks.port != served),
         interval: seconds(probe.period_seconds, 10),
@@ -150,6 +155,7 @@ struct Asks {
     tls: Option<UpstreamTls>,
     protocol: Protocol,
     host: Name,
+    headers: Vec<(HeaderName, HeaderValue)>,
     question: Question,
     port: Option<u16>,
 }
@@ -162,14 +168,30 @@ fn asks_http(action: &HTTPGetAction, port: Option<u16>) -> Asks {
         path if path.starts_with('/') => path.into(),
         path => format!("/{path}").into(),
     };
-    let (tls, host) = (https.then_some(UNVERIFIED), host.unwrap_or(HOST).into());
-    Asks { tls, protocol: Protocol::Http1, host, question: get(path, 200, 399), port }
+    let (tls, host) = (https.then_some(UNVERIFIED), host.unwrap_or(LOCALHOST).into());
+    let question = get(path, 200, 399);
+    Asks { tls, protocol: Protocol::Http1, host, headers: headers(action), question, port }
 }
 
 fn asks_grpc(action: &GRPCAction) -> Asks {
     let service = action.service.as_deref().unwrap_or_default().into();
     let question = Question::Grpc { service };
-    Asks { tls: None, protocol: Protocol::Http2, host: HOST.into(), question, port: u16::try_from(action.port).ok() }
+    Asks {
+        tls: None,
+        protocol: Protocol::Http2,
+        host: LOCALHOST.into(),
+        headers: Vec::new(),
+        question,
+        port: u16::try_from(action.port).ok(),
+    }
+}
+
+/// Headers that are asked for, beside Host. A probe whose headers cannot be sent fails for the kubelet, too, and its Pod is never
+/// ready.
+fn headers(get: &HTTPGetAction) -> Vec<(HeaderName, HeaderValue)> {
+    let all = get.http_headers.iter().flatten();
+    let sent = all.filter_map(|h| Some((h.name.parse().ok()?, HeaderValue::from_bytes(h.value.as_bytes()).ok()?)));
+    sent.filter(|(name, _)| *name != HOST).collect()
 }
 
 fn container_port(container: &Container, wanted: &IntOrString) -> Option<u16> {
@@ -238,6 +260,17 @@ spec:
             assert_eq!((probe.tls, probe.protocol, probe.port), (None, Protocol::Http2, port));
             assert_eq!(probe.question, Question::Grpc { service: "chat".into() });
         }
+    }
+
+    #[test]
+    fn its_headers_are_sent() {
+        let headers = "[{name: Host, value: a}, {name: X-Probe, value: b}, {name: x-probe, value: c}, {name: 'no name', value: d}]";
+        let pod = format!(
+            "{{metadata: {{name: p}}, spec: {{containers: [{{name: a, readinessProbe: {{httpGet: {{port: 1, httpHeaders: {headers}}}}}}}]}}}}"
+        );
+        let Readiness::Probe(probe) = readiness(&self::pod(&pod), &IntOrString::Int(1)) else { panic!("no probe") };
+        let headers: Vec<_> = probe.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!((&*probe.host, headers), ("a", vec![("x-probe", &b"b"[..]), ("x-probe", b"c")]));
     }
 
     #[test]

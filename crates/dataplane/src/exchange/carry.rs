@@ -61,12 +61,7 @@ impl Outbound<'_> {
         }
         let stream = connect(endpoint.endpoint.address, self.forward.connect_timeout).await?;
         let carrier = Carrier::Http1(Connection::new(stream));
-        Ok(Box::new(Link::new(
-            carrier,
-            Arc::clone(endpoint),
-            worker.pool.enter(endpoint),
-            Some(endpoint.connected()),
-        )))
+        Ok(Box::new(Link::new(carrier, Arc::clone(endpoint), worker.pool.enter(endpoint), Some(endpoint.connected()))))
     }
 
     /// A stream of a connection that has room, or an idle connection.

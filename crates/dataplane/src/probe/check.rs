@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::USER_AGENT;
 use http::{HeaderMap, Method};
 use http_body_util::Full;
 use penstock_model::{HealthMatch, Probe, Protocol, Question};
@@ -98,12 +99,12 @@ pub(super) struct Answer {
 async fn ask(probe: &Probe, carrier: Carrier) -> Result<(), Unhealthy> {
     match &probe.question {
         Question::Get { path, accept } => {
-            let answer = exchange(carrier, &Method::GET, path, &probe.host, None).await?;
+            let answer = exchange(carrier, probe, &Method::GET, path, None).await?;
             judge(accept, &answer)
         }
         Question::Grpc { service } => {
             let body = Some((grpc::CONTENT_TYPE, grpc::request(service)));
-            let answer = exchange(carrier, &Method::POST, grpc::PATH, &probe.host, body).await?;
+            let answer = exchange(carrier, probe, &Method::POST, grpc::PATH, body).await?;
             if answer.status != 200 {
                 return Err(Unhealthy::Status(answer.status));
             }
@@ -114,20 +115,23 @@ async fn ask(probe: &Probe, carrier: Carrier) -> Result<(), Unhealthy> {
 
 async fn exchange(
     mut carrier: Carrier,
+    probe: &Probe,
     method: &Method,
     target: &str,
-    host: &str,
     body: Option<(&str, Bytes)>,
 ) -> Result<Answer, Unhealthy> {
     let content_type = body.as_ref().map(|(kind, _)| *kind);
+    let headers: HeaderMap = probe.headers.iter().cloned().collect();
     let head = RequestHead {
         method,
         target: target.as_bytes(),
-        host: host.as_bytes(),
-        headers: &HeaderMap::new(),
+        host: probe.host.as_bytes(),
+        headers: &headers,
         keep: &|_| true,
         extra: &|put| {
-            put("user-agent", concat!("penstock-probe/", env!("CARGO_PKG_VERSION")).as_bytes());
+            if !headers.contains_key(USER_AGENT) {
+                put("user-agent", concat!("penstock-probe/", env!("CARGO_PKG_VERSION")).as_bytes());
+            }
             if let Some(kind) = content_type {
                 put("content-type", kind.as_bytes());
             }

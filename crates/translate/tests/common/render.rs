@@ -301,14 +301,26 @@ fn trust(UpstreamTls { verify, authorities, server_name, subject_alt_names, http
 }
 
 fn probe(probe: &Probe) -> String {
-    let Probe { name, tls, protocol, host, question, port, interval, timeout, unhealthy_threshold, min_servers } =
-        probe;
+    let Probe {
+        name,
+        tls,
+        protocol,
+        host,
+        headers,
+        question,
+        port,
+        interval,
+        timeout,
+        unhealthy_threshold,
+        min_servers,
+    } = probe;
     let how = match (tls, protocol) {
         (Some(tls), _) => format!(" over TLS {}", trust(tls)),
         (None, Protocol::Http2) => " in HTTP/2".to_owned(),
         (None, Protocol::Http1) => String::new(),
     };
     let port = port.map(|port| format!(" port {port}")).unwrap_or_default();
+    let headers: String = headers.iter().map(|(name, value)| format!(" {name}: {value:?}")).collect();
     let (asked, good) = match question {
         Question::Get { path, accept } => {
             let statuses = accept.statuses.iter().map(|range| format!("{}-{}", range.first, range.last));
@@ -318,7 +330,7 @@ fn probe(probe: &Probe) -> String {
         Question::Grpc { service } => (format!("gRPC health of {service:?} at {host}"), "SERVING".to_owned()),
     };
     format!(
-        "{name}: {asked}{port}{how} every {interval:?} in {timeout:?}, down after {unhealthy_threshold}, good {good}, at least {min_servers}"
+        "{name}: {asked}{port}{headers}{how} every {interval:?} in {timeout:?}, down after {unhealthy_threshold}, good {good}, at least {min_servers}"
     )
 }
 
