@@ -105,7 +105,7 @@ class Defaults(unittest.TestCase):
         self.assertEqual(json.loads(env["PENSTOCK_SERVICE_DEFAULTS"]), {"type": "LoadBalancer"})
         fields = {e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"]
                   for e in pod(self.objects)["containers"][0]["env"] if "valueFrom" in e}
-        self.assertEqual(fields, {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_IP": "status.podIP"})
+        self.assertEqual(fields, {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_IPS": "status.podIPs"})
 
     def test_a_rollout_takes_no_pod_away_before_another_is_ready(self):
         self.assertEqual(of(self.objects, "Deployment")["spec"]["strategy"]["rollingUpdate"], {"maxUnavailable": 0, "maxSurge": 1})

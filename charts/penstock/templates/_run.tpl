@@ -38,7 +38,7 @@
 {{- define "penstock.env" -}}
 - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
 - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
-- {name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+- {name: POD_IPS, valueFrom: {fieldRef: {fieldPath: status.podIPs}}}
 - {name: RUST_LOG, value: {{ .Values.logLevel | quote }}}
 # The owner of the Lease and of the gateways' Services.
 - {name: PENSTOCK_OWNER, value: {{ include "penstock.fullname" . }}-owner}

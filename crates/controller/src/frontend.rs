@@ -51,6 +51,6 @@ impl Endpoints for OfServices {
         };
         let key = Key::new(namespace.clone(), name.clone());
         let slices = snapshot.endpoint_slices.get(&key).map(Vec::as_slice).unwrap_or_default();
-        penstock_translate::endpoints(slices, port, *override_port, &self.0)
+        penstock_translate::endpoints(slices, port, *override_port, &self.0.with_api_server(snapshot))
     }
 }

@@ -1,8 +1,8 @@
 //! Which addresses may be backends: what a tenant writes must lead neither to ourselves nor to the node.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::snapshot::Options;
+use crate::snapshot::{Key, Options, Snapshot};
 
 /// Reason of an address that may not be a backend.
 pub(crate) const ADDRESS_NOT_ALLOWED: &str = "AddressNotAllowed";
@@ -28,6 +28,33 @@ impl Options {
             (own, "the gateway's own or the API server's address"),
         ];
         refused.into_iter().find(|(is, _)| *is).map_or(Ok(()), |(_, what)| Err(what))
+    }
+
+    /// The same where the port is known. The API server's own port is refused and no other: on its machine there may be
+    /// backends, too.
+    ///
+    /// # Errors
+    /// What kind of address it is.
+    pub fn permits_at(&self, address: SocketAddr) -> Result<(), &'static str> {
+        if self.api_server.contains(&SocketAddr::new(address.ip().to_canonical(), address.port())) {
+            return Err("the API server's address");
+        }
+        self.permits(address.ip())
+    }
+
+    /// These options, and where the API server is: it says so in the endpoints of Service `default/kubernetes`, which can be
+    /// read where that namespace is watched.
+    #[must_use]
+    pub fn with_api_server(&self, snapshot: &Snapshot) -> Self {
+        let slices = snapshot.endpoint_slices.get(&Key::new("default", "kubernetes"));
+        let slices = slices.into_iter().flatten().filter(|_| !self.standalone);
+        let addresses = slices.flat_map(|slice| {
+            let ports = slice.ports.iter().flatten().filter_map(|port| u16::try_from(port.port?).ok());
+            let ips = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+            let ips: Vec<IpAddr> = ips.filter_map(|ip| ip.parse().ok()).collect();
+            ports.flat_map(move |port| ips.clone().into_iter().map(move |ip| SocketAddr::new(ip.to_canonical(), port)))
+        });
+        Self { api_server: addresses.collect(), ..self.clone() }
     }
 }
 

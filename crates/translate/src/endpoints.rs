@@ -33,8 +33,9 @@ pub fn endpoints(
             let terminating = conditions.and_then(|c| c.terminating) == Some(true);
             // Addresses of one endpoint are the same place: the first stands for all (as kube-proxy takes it).
             let address = endpoint.addresses.first().and_then(|address| address.parse::<IpAddr>().ok());
-            if let Some(address) = address.filter(|&a| ready && !terminating && options.permits(a).is_ok()) {
-                found.push(Endpoint { address: SocketAddr::new(address, port), host: host.clone(), weight: 1 });
+            let address = address.map(|address| SocketAddr::new(address, port));
+            if let Some(address) = address.filter(|&a| ready && !terminating && options.permits_at(a).is_ok()) {
+                found.push(Endpoint { address, host: host.clone(), weight: 1 });
             }
         }
     }

@@ -172,15 +172,22 @@ impl Backends<'_> {
     fn addresses(&mut self, pool: &Pool, candidates: &mut Candidates<'_>) {
         let settings = candidates.settings;
         let port = |own: Option<u16>| own.or(settings.port).unwrap_or(settings.default_port);
-        let (mut fixed, mut names, mut refused) = (Vec::new(), Vec::new(), 0_usize);
+        let (mut fixed, mut names, mut refused, mut forbidden) = (Vec::new(), Vec::new(), 0_usize, 0_usize);
         for address in &pool.addresses {
             match address {
                 PoolAddress::Ip(ip, host, own) => {
-                    fixed.push(Endpoint {
-                        address: SocketAddr::new(*ip, port(*own)),
-                        host: Some(host.clone()),
-                        weight: 1,
-                    });
+                    let address = SocketAddr::new(*ip, port(*own));
+                    match self.options.permits_at(address) {
+                        Ok(()) => fixed.push(Endpoint { address, host: Some(host.clone()), weight: 1 }),
+                        Err(what) => {
+                            let message = format!(
+                                "pool {:?} of ApplicationGateway {} has {address}, {what}: remove it; its share is answered with 502",
+                                pool.name, self.gateway.key
+                            );
+                            self.findings.push(Finding::partial(ADDRESS_NOT_ALLOWED, message));
+                            forbidden += 1;
+                        }
+                    }
                 }
                 PoolAddress::Name(name, own) => names.push((name.clone(), port(*own))),
                 PoolAddress::Refused => refused += 1,
@@ -217,7 +224,9 @@ impl Backends<'_> {
                 pool.name, self.gateway.key
             );
             self.findings.push(Finding::partial(ADDRESS_NOT_ALLOWED, message));
-            candidates.unavailable(u32::try_from(refused).unwrap_or(u32::MAX), ADDRESS_NOT_ALLOWED);
+        }
+        if refused + forbidden > 0 {
+            candidates.unavailable(u32::try_from(refused + forbidden).unwrap_or(u32::MAX), ADDRESS_NOT_ALLOWED);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the translation sees: every object at one moment, immutable, sorted by key.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use penstock_api::k8s::{ConfigMap, EndpointSlice, Namespace, Pod, ReferenceGrant, Secret, Service};
@@ -70,6 +71,8 @@ pub struct Options {
     pub allow_external_name: bool,
     /// Standalone mode: loopback addresses are allowed as backends, Namespaces need not be listed.
     pub standalone: bool,
-    /// Addresses that are never backends: our own Pod and the API server.
-    pub forbidden_addresses: Vec<std::net::IpAddr>,
+    /// Addresses that are never backends: our own Pod's, and the API server's as we reach it.
+    pub forbidden_addresses: Vec<IpAddr>,
+    /// Where the API server itself is; see [`Options::with_api_server`].
+    pub api_server: Vec<SocketAddr>,
 }

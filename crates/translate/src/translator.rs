@@ -52,8 +52,9 @@ pub(crate) type Touched = BTreeMap<Key, BTreeMap<Key, Vec<(Name, Vec<Arc<Route>>
 impl Translator {
     /// Translates a snapshot. Never fails: what is wrong is in the statuses and problems of the outcome.
     pub fn translate(&mut self, snapshot: &Snapshot, options: &Options) -> Outcome {
-        if self.options != *options {
-            *self = Self { options: options.clone(), ..Self::default() };
+        let options = options.with_api_server(snapshot);
+        if self.options != options {
+            *self = Self { options, ..Self::default() };
         }
         let changes = self.seen.update(snapshot);
         self.update_gateways(snapshot, &changes);

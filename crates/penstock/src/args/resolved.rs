@@ -91,6 +91,7 @@ impl RunArgs {
             allow_external_name: self.allow_external_name,
             standalone: self.standalone(),
             forbidden_addresses: forbidden,
+            api_server: Vec::new(),
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn start(args: &RunArgs, observed: watch::Receiver<Arc<Observed
             let config = config(args).await?;
             let pod = Pod::from_environment(&config);
             let settings = settings(args, &pod)?;
-            let translation = args.translation(forbidden(&config, &pod));
+            let translation = args.translation(forbidden(&config, &pod).await);
             let client = Client::try_from(config).context("cannot speak to the API server")?;
             (translation.clone(), start_cluster(&client, settings, OwnResources::new(translation), observed))
         }
@@ -72,7 +72,8 @@ async fn config(args: &RunArgs) -> anyhow::Result<Config> {
 struct Pod {
     name: String,
     namespace: String,
-    address: Option<IpAddr>,
+    /// Of each family that the cluster has.
+    addresses: Vec<IpAddr>,
 }
 
 impl Pod {
@@ -81,15 +82,27 @@ impl Pod {
         Self {
             name: variable("POD_NAME").unwrap_or_else(|| format!("penstock-{}", std::process::id())),
             namespace: variable("POD_NAMESPACE").unwrap_or_else(|| config.default_namespace.clone()),
-            address: variable("POD_IP").and_then(|address| address.parse().ok()),
+            addresses: listed(&variable("POD_IPS").unwrap_or_default()),
         }
     }
 }
 
-/// Addresses that are never backends: this Pod and the API server.
-fn forbidden(config: &Config, pod: &Pod) -> Vec<IpAddr> {
-    let api = config.cluster_url.host().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
-    pod.address.into_iter().chain(api).collect()
+/// The downward API's list of addresses.
+fn listed(addresses: &str) -> Vec<IpAddr> {
+    addresses.split(',').filter_map(|address| address.trim().parse().ok()).collect()
+}
+
+/// Addresses that are never backends: this Pod's, and the API server's as we reach it.
+async fn forbidden(config: &Config, pod: &Pod) -> Vec<IpAddr> {
+    let host = config.cluster_url.host().map(|host| host.trim_matches(['[', ']'])).unwrap_or_default();
+    let api = match host.parse() {
+        Ok(address) => vec![address],
+        // A kubeconfig may have a name. Whoever cannot resolve it does not reach the API server either.
+        Err(_) => {
+            tokio::net::lookup_host((host, 0)).await.map(|found| found.map(|a| a.ip()).collect()).unwrap_or_default()
+        }
+    };
+    pod.addresses.iter().copied().chain(api).collect()
 }
 
 fn settings(args: &RunArgs, pod: &Pod) -> anyhow::Result<ClusterSettings> {
@@ -124,4 +137,23 @@ fn own() -> anyhow::Result<OwnServices> {
         _ => ServiceDefaults::default(),
     };
     Ok(OwnServices { selector, owner: std::env::var("PENSTOCK_OWNER").ok(), defaults })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_address_of_this_pod_or_of_the_api_server_is_a_backend() {
+        let pod = Pod { name: String::new(), namespace: String::new(), addresses: listed("10.0.0.1, fd00::1") };
+        let forbidden = |url: &str| {
+            let config = Config::new(url.parse().unwrap());
+            let pod = &pod;
+            async move { forbidden(&config, pod).await.iter().map(ToString::to_string).collect::<Vec<_>>() }
+        };
+        assert_eq!(forbidden("https://10.96.0.1:443").await, ["10.0.0.1", "fd00::1", "10.96.0.1"]);
+        assert_eq!(forbidden("https://[fd00::2]:443").await, ["10.0.0.1", "fd00::1", "fd00::2"]);
+        let named = forbidden("https://localhost:6443").await;
+        assert!(named.iter().any(|address| address == "127.0.0.1" || address == "::1"), "{named:?}");
+    }
 }

@@ -96,6 +96,7 @@ impl Case {
             allow_external_name: world.allow_external_name,
             standalone: world.standalone,
             forbidden_addresses: world.forbidden_addresses.clone(),
+            api_server: Vec::new(),
         }
     }
 
