@@ -100,6 +100,8 @@ reasons! {
         ResolvedRefs,
         /// A certificate is missing or broken.
         InvalidCertificateRef,
+        /// A custom error page is not there; the built-in answer is sent.
+        ErrorPageNotFound,
         /// A certificate has expired; it is served all the same.
         CertificateExpired,
         /// A certificate ends soon: within 30 days, or in the last fifth of a life of less than 150 days.

@@ -218,6 +218,18 @@ fn check_warns_of_what_the_cluster_may_have() {
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
     assert!(ended.stdout.contains("warning: ApplicationGateway default/shop: "), "{}", ended.stdout);
     assert!(ended.stdout.contains("default/missing"), "{}", ended.stdout);
+
+    let page = "  customErrorPages: [{statusCode: 502, configMapRef: {name: pages, key: down.html}}]\n";
+    folder.write("gateway.yaml", &format!("{GATEWAY}{page}"));
+    let ended = penstock(&["check", path(&folder)]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+    assert!(ended.stdout.contains("warning: ApplicationGateway default/shop: "), "{}", ended.stdout);
+    assert!(ended.stdout.contains("ConfigMap default/pages does not exist"), "{}", ended.stdout);
+    // A ConfigMap that is among the files and has no such key has none in the cluster either.
+    folder.write("pages.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: pages}\ndata: {other.html: x}\n");
+    let ended = penstock(&["check", path(&folder)]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+    assert!(ended.stdout.contains("has no key \"down.html\""), "{}", ended.stdout);
 }
 
 #[test]

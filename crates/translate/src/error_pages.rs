@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use penstock_api::gateway::CustomErrorPage;
-use penstock_api::reasons::RuleReason;
+use penstock_api::reasons::ListenerReason;
 use penstock_model::ErrorPage;
 
 use crate::finding::Finding;
@@ -53,7 +53,7 @@ pub(crate) fn resolve(
                     "{field} for {}: ConfigMap {key} {what}: create it, or correct the reference; the built-in answer is sent",
                     page.status_code
                 );
-                findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
+                findings.push(Finding::partial(ListenerReason::ErrorPageNotFound.as_str(), message));
             }
         }
     }

@@ -132,7 +132,8 @@ fn may_be_elsewhere(problem: &Problem, snapshot: &Snapshot) -> bool {
     let named = |kind: &str| problem.message.split(kind).nth(1).and_then(|rest| rest.split([' ', ':']).next());
     let secret = named("Secret ").is_some_and(|key| !snapshot.secrets.keys().any(|secret| secret.to_string() == key));
     let map = named("ConfigMap ").is_some_and(|key| !snapshot.config_maps.keys().any(|map| map.to_string() == key));
-    problem.reason == ListenerReason::InvalidCertificateRef.as_str() && (secret || map)
+    let content = [ListenerReason::InvalidCertificateRef, ListenerReason::ErrorPageNotFound];
+    content.iter().any(|reason| reason.as_str() == problem.reason) && (secret || map)
 }
 
 fn summary(objects: usize, skipped: usize, refused: usize, warnings: usize) -> String {
