@@ -164,5 +164,10 @@ pub enum RedirectTarget {
         host: Option<Name>,
     },
     /// A whole URL.
-    Url(Uri),
+    Url {
+        /// What stands before the `#`.
+        url: Uri,
+        /// What stands behind it, and comes last in a Location (RFC 9110 10.2.2).
+        fragment: Option<Name>,
+    },
 }

@@ -270,6 +270,10 @@ async fn redirects_to_a_listener_and_to_a_url() {
             "/keep/*",
             "type: SeeOther, url: 'https://docs.example/', includePath: true, includeQueryString: true",
         ),
+        redirect(
+            "/fragment/*",
+            "type: Found, url: 'https://docs.example/#/a?b', includePath: true, includeQueryString: true",
+        ),
     ]
     .concat();
     let gateway =
@@ -280,6 +284,7 @@ async fn redirects_to_a_listener_and_to_a_url() {
         ("/bare/a?x=1", 307, format!("http://A.example:{other}/")),
         ("/url/a?x=1", 302, "https://docs.example/start".to_owned()),
         ("/keep/a?x=1", 303, "https://docs.example/keep/a?x=1".to_owned()),
+        ("/fragment/a?x=1", 302, "https://docs.example/fragment/a?x=1#/a?b".to_owned()),
     ] {
         let answer = gateway.get("A.example:81", asked).await;
         let found = answer.header("location").unwrap_or_default();

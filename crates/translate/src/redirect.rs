@@ -73,11 +73,21 @@ fn to_listener(name: &str, place: &str, gateway: &Gateway, attached: &[usize]) -
 }
 
 fn to_url(url: &str, place: &str) -> Result<RedirectTarget, Finding> {
-    let parsed: Option<Uri> = url.parse().ok();
-    let absolute = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
-    parsed.filter(absolute).map(RedirectTarget::Url).ok_or_else(|| {
-        let message =
-            format!("{place}.url {url:?} is no absolute http or https URL: correct it; requests are answered with 502");
+    let invalid = |what: &str| {
+        let message = format!("{place}.url {url:?} {what}; requests are answered with 502");
         Finding::partial(RuleReason::InvalidValue.as_str(), message)
-    })
+    };
+    let (address, fragment) = url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
+    let parsed: Option<Uri> = address.parse().ok();
+    let absolute = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+    let url = parsed.filter(absolute).ok_or_else(|| invalid("is no absolute http or https URL: correct it"))?;
+    if fragment.is_some_and(|fragment| !fragment.bytes().all(in_fragment)) {
+        return Err(invalid("has a character behind the # that must be percent-encoded (RFC 3986 3.5): encode it"));
+    }
+    Ok(RedirectTarget::Url { url, fragment: fragment.map(Into::into) })
+}
+
+/// RFC 3986 3.5: `pchar`, `/` and `?`; percent-encoded is everything else.
+fn in_fragment(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
 }

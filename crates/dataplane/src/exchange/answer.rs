@@ -104,18 +104,19 @@ pub(crate) fn redirect(
 }
 
 fn location(to: &Redirect, parts: &request::Parts, host: &str) -> String {
-    let (mut target, own_path) = match &to.target {
+    let (mut target, own_path, fragment) = match &to.target {
         RedirectTarget::Listener { https, port, host: fixed } => {
             let (scheme, usual) = if *https { ("https", 443) } else { ("http", 80) };
             let host = fixed.as_deref().unwrap_or(host);
             let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
             let authority = if *port == usual { host } else { format!("{host}:{port}") };
-            (format!("{scheme}://{authority}"), String::new())
+            (format!("{scheme}://{authority}"), String::new(), None)
         }
-        RedirectTarget::Url(url) => {
+        RedirectTarget::Url { url, fragment } => {
             let scheme = url.scheme_str().unwrap_or("https");
             let authority = url.authority().map_or("", |authority| authority.as_str());
-            (format!("{scheme}://{authority}"), url.path_and_query().map_or("", |path| path.as_str()).to_owned())
+            let own_path = url.path_and_query().map_or("", |path| path.as_str()).to_owned();
+            (format!("{scheme}://{authority}"), own_path, fragment.as_deref())
         }
     };
     let request_path = parts.uri.path();
@@ -134,6 +135,10 @@ fn location(to: &Redirect, parts: &request::Parts, host: &str) -> String {
     if let Some(query) = parts.uri.query().filter(|_| to.include_query) {
         target.push(if target.contains('?') { '&' } else { '?' });
         target.push_str(query);
+    }
+    if let Some(fragment) = fragment {
+        target.push('#');
+        target.push_str(fragment);
     }
     target
 }

@@ -152,7 +152,10 @@ fn end(text: &mut String, config: &Config, route: &Route) {
         }
         Action::Redirect(redirect) => {
             let to = match &redirect.target {
-                RedirectTarget::Url(url) => url.to_string(),
+                RedirectTarget::Url { url, fragment } => match fragment {
+                    Some(fragment) => format!("{url}#{fragment}"),
+                    None => url.to_string(),
+                },
                 RedirectTarget::Listener { https, port, host } => format!(
                     "{}://{}:{port}",
                     if *https { "https" } else { "http" },

@@ -231,7 +231,10 @@ fn redirected(redirect: &Redirect) -> String {
             let host = host.as_deref().unwrap_or("<host>");
             format!("{}://{host}:{port}", if *https { "https" } else { "http" })
         }
-        RedirectTarget::Url(url) => url.to_string(),
+        RedirectTarget::Url { url, fragment } => match fragment {
+            Some(fragment) => format!("{url}#{fragment}"),
+            None => url.to_string(),
+        },
     };
     let kept = |kept: bool, what: &str| if kept { format!(" with {what}") } else { String::new() };
     let (path, query) = (kept(redirect.include_path, "path"), kept(redirect.include_query, "query"));
