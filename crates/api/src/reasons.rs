@@ -54,8 +54,6 @@ reasons! {
     GatewayReason {
         /// Accepted: the gateway is valid.
         Accepted,
-        /// Not accepted: no installation serves its class here.
-        InvalidClass,
         /// Accepted, but at least one listener is not: see the listeners' conditions.
         ListenersNotValid,
         /// Not accepted, or a part of it not in force: a value cannot be read or carried out.

@@ -1,4 +1,4 @@
-//! What the system gives: open files, of which every connection costs one and most systems allow 1024, and the size of pages.
+//! Open files: every connection costs one, and most systems allow 1024.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
@@ -38,24 +38,9 @@ pub fn raise_open_files() -> Result<u64, LimitError> {
     Ok(open_files())
 }
 
-/// Memory in pages of the ordinary size only. Where a huge page is given for every 2 MiB that are touched, what is touched
-/// here and there by many threads costs several times what is used.
-///
-/// # Errors
-/// The system refused; nothing but memory is lost.
-pub fn ordinary_pages() -> std::io::Result<()> {
-    Ok(rustix::thread::disable_transparent_huge_pages(true)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn huge_pages_are_switched_off() {
-        ordinary_pages().unwrap();
-        assert!(rustix::thread::transparent_huge_pages_are_disabled().unwrap());
-    }
 
     #[test]
     fn raises_a_lowered_limit() {

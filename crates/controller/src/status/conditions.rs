@@ -75,7 +75,7 @@ mod tests {
         let first = Timestamp::from_second(1000).unwrap();
         let later = Timestamp::from_second(2000).unwrap();
         let status = |condition| ApplicationGatewayStatus { conditions: vec![condition], ..Default::default() };
-        let mut old = status(accepted(false, "InvalidClass"));
+        let mut old = status(accepted(false, "InvalidValue"));
         date_gateway(&mut old, None, first);
         let mut new = status(accepted(false, "ListenersNotValid"));
         date_gateway(&mut new, Some(&old), later);
