@@ -171,7 +171,7 @@ class Everything(unittest.TestCase):
     def test_arguments(self):
         self.assertEqual(arguments(self.objects), [
             "run", "--class=edge", "--gateway-service=own", "--drain-delay=1m", "--drain-timeout=1h30m", "--drain-spread=90s500ms",
-            "--proxy-protocol=optional", "--access-log=off", "--log-format=text", "--trusted-proxies=10.0.0.0/8,2001:db8::/32",
+            "--proxy-protocol=optional", "--access-log=off", "--access-log-sample=0.05", "--log-format=text", "--trusted-proxies=10.0.0.0/8,2001:db8::/32",
             "--workers=4", "--allow-external-name", "--metrics-per-rule", "--bind-address=::"])
 
     def test_environment(self):

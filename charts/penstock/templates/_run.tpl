@@ -11,6 +11,9 @@
 {{- end }}
 - --proxy-protocol={{ include "penstock.switch" .Values.proxyProtocol }}
 - --access-log={{ include "penstock.switch" .Values.accessLog }}
+{{- if ne (float64 .Values.accessLogSample) 1.0 }}
+- --access-log-sample={{ .Values.accessLogSample }}
+{{- end }}
 - --log-format={{ .Values.logFormat }}
 {{- with .Values.trustedProxies }}
 - --trusted-proxies={{ join "," . }}

@@ -25,6 +25,8 @@ const FULL: usize = 32 * 1024;
 const FLUSH: Duration = Duration::from_millis(200);
 /// At the end of the process, what is left waits at most so long for somebody to read it.
 const LAST: Duration = Duration::from_secs(1);
+/// The golden section of 2^64. Steps of it fall evenly, and never into step with what comes in turn.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Query parameters whose values are never written.
 const SECRETS: [&str; 10] =
     ["key", "token", "password", "passwd", "secret", "sig", "signature", "auth", "code", "session"];
@@ -114,6 +116,8 @@ struct Line<'a> {
 pub struct AccessLog {
     sender: SyncSender<Message>,
     recent: Recent,
+    /// Of 2^64 requests where nothing went wrong, so many are written; `None`: all.
+    share: Option<u64>,
 }
 
 /// What the thread that writes is told.
@@ -131,6 +135,9 @@ pub(crate) struct WorkerLog(Option<Rc<Shared>>);
 #[derive(Debug)]
 struct Shared {
     sender: SyncSender<Message>,
+    share: Option<u64>,
+    /// Whose turn it is, where only a share is written.
+    turn: Cell<u64>,
     buffer: RefCell<Vec<u8>>,
     lines: Cell<u64>,
     flushing: Cell<bool>,
@@ -138,8 +145,12 @@ struct Shared {
 }
 
 impl AccessLog {
-    /// Starts the thread that writes to stdout; it ends with the last worker.
-    pub fn to_stdout() -> std::io::Result<Self> {
+    /// Starts the thread that writes to stdout; it ends with the last worker. Of requests where nothing went wrong, `share` is
+    /// written, from 0 (none) to 1 (all); what failed or was refused, and WebSockets, always.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn to_stdout(share: f64) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
         let recent = Recent::default();
         let kept = recent.clone();
@@ -156,7 +167,9 @@ impl AccessLog {
                 }
             }
         })?;
-        Ok(Self { sender, recent })
+        // A float that does not fit becomes the nearest number that does.
+        let share = (share < 1.0).then(|| (share * 2_f64.powi(64)) as u64);
+        Ok(Self { sender, recent, share })
     }
 
     /// The line of a request that ended a short time ago: the newest 4 MiB of lines are kept.
@@ -178,13 +191,22 @@ impl WorkerLog {
         Self(log.map(|log| {
             let sender = log.sender.clone();
             let (buffer, lines, flushing) = (RefCell::default(), Cell::default(), Cell::default());
-            Rc::new(Shared { sender, buffer, lines, flushing, lost })
+            Rc::new(Shared { sender, share: log.share, turn: Cell::default(), buffer, lines, flushing, lost })
         }))
     }
 
     /// Whether anybody reads.
     pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Whether a line is written: always where something went wrong or is of interest by itself, else by its turn.
+    pub(crate) fn takes(&self, always: bool) -> bool {
+        let Some(shared) = &self.0 else { return false };
+        let Some(share) = shared.share.filter(|_| !always) else { return true };
+        let turn = shared.turn.get().wrapping_add(GOLDEN);
+        shared.turn.set(turn);
+        turn < share
     }
 
     pub(crate) fn write(&self, entry: &Entry<'_>) {

@@ -116,6 +116,10 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "PENSTOCK_ACCESS_LOG", value_name = "FORM")]
     pub(crate) access_log: Option<AccessLogForm>,
 
+    /// Of requests where nothing went wrong, log this share: 0 none, 1 all. Errors, refusals and WebSockets are always logged
+    #[arg(long, env = "PENSTOCK_ACCESS_LOG_SAMPLE", value_name = "SHARE", default_value = "1", value_parser = values::share)]
+    pub(crate) access_log_sample: f64,
+
     /// Form of the log on standard error [default: text standalone, json in a cluster]
     #[arg(long, env = "PENSTOCK_LOG_FORMAT", value_name = "FORM")]
     pub(crate) log_format: Option<LogForm>,
@@ -163,6 +167,8 @@ mod tests {
             ["--class", ""],
             ["--resolver", "dns.example.net"],
             ["--resolver", "10.0.0.10:0"],
+            ["--access-log-sample", "1.5"],
+            ["--access-log-sample", "NaN"],
         ] {
             let error = run(&flags).expect_err(flags[1]).to_string();
             assert!(error.contains(flags[0]), "{error}");

@@ -299,6 +299,44 @@ async fn the_access_log_says_why_something_went_wrong() {
 }
 
 #[tokio::test]
+async fn of_what_went_well_a_share_is_logged_and_everything_else() {
+    let backend = Backend::start("one").await;
+    let objects = |to| {
+        vec![
+            http_gateway(""),
+            rule("all", "paths:\n- {paths: ['/app*'], backend: {services: [{name: app, port: 80}]}}"),
+            service("app", &[to]),
+        ]
+    };
+    for (share, expected) in [("0", 0), ("0.25", 50), ("1", 200)] {
+        let args = ["--access-log", "json", "--access-log-sample", share];
+        let mut gateway = Gateway::start_with(&args, &objects(&backend)).await;
+        for _ in 0..200 {
+            assert_eq!(gateway.get(HOST, "/app-well").await.status, 200);
+        }
+        for (path, behaviour, status) in [
+            ("/refused", "", 404),
+            ("/app-missing", "status=404", 404),
+            ("/app-error", "status=503", 503),
+            ("/app-cut", "size=100000,close=body", 200),
+        ] {
+            let sent = client::send(gateway.addr(), &Request::get(HOST, path).behaviour(behaviour)).await;
+            assert_eq!(sent.map_or(200, |answer| answer.status), status, "{path}");
+        }
+        let mut socket = WebSocket::open(gateway.addr(), HOST, "/app-ws").await.unwrap();
+        socket.close(1000, "bye").await.unwrap();
+        gateway.wait_metric("penstock_websocket_open", &[], 0.0).await;
+        assert!(gateway.process.stop(DEADLINE).await.success());
+        let lines = gateway.process.stdout();
+        let count = |path: &str| lines.iter().filter(|line| line.contains(&format!("\"{path}\""))).count();
+        for path in ["/refused", "/app-missing", "/app-error", "/app-cut", "/app-ws"] {
+            assert_eq!(count(path), 1, "{share}: {path}");
+        }
+        assert!(count("/app-well").abs_diff(expected) <= 2, "{share}: {} of 200", count("/app-well"));
+    }
+}
+
+#[tokio::test]
 async fn a_websocket_is_logged_at_its_end_and_tls_is_named() {
     let backend = Backend::start("one").await;
     let ca = Ca::new("test");

@@ -181,6 +181,10 @@ impl Drop for Record {
             self.count(status);
         }
         let Some(client) = self.client.take() else { return };
+        let always = self.websocket || self.error.is_some() || status.is_client_error() || status.is_server_error();
+        if !self.worker.log.takes(always) {
+            return;
+        }
         let [gateway, listener, rule] = self.labels();
         let forward = self.route.as_ref().and_then(|route| match &*route.route.action {
             penstock_model::Action::Forward(forward) => Some(forward),

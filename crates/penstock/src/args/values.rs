@@ -145,6 +145,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, penstock_api::DurationErr
     penstock_api::Duration::new(text).parse()
 }
 
+/// A share of a whole.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    number.ok_or_else(|| "it must be a number from 0 to 1, such as 0.01".to_owned())
+}
+
 /// A network; an address alone is a network of one.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| IpNet::from(address)));

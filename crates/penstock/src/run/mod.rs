@@ -42,7 +42,8 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let readiness = Readiness::starting("the first complete configuration");
     let status = status::Status::default();
     let source = status.clone();
-    let log = args.logs_access().then(AccessLog::to_stdout).transpose().context("cannot start the access log")?;
+    let log = args.logs_access().then(|| AccessLog::to_stdout(args.access_log_sample)).transpose();
+    let log = log.context("cannot start the access log")?;
     let recent = log.clone();
     let sources = Sources {
         registry: registry.clone(),
