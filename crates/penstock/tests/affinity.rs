@@ -207,3 +207,31 @@ async fn a_session_stays_where_its_service_takes_nothing_new() {
     until("new sessions elsewhere", DEADLINE, look, |names| names.iter().all(|name| name == "b1")).await;
     assert_eq!(who(&gateway.send(&with(COOKIE, &token)).await), "b0");
 }
+
+#[tokio::test]
+async fn rewrites_of_cookies_leave_those_of_the_session_alone() {
+    let all = backends(1).await;
+    let set = "rewriteRuleSets: [{name: set, rules: [{name: r, actions: {responseHeaders: \
+               [{name: Set-Cookie, value: '{http_resp_Set-Cookie}; Secure'}]}}]}]\n";
+    let gateway = Gateway::start(&[
+        http_gateway(&format!("{set}backendSettings: [{{name: sticky, {SETTINGS}}}]")),
+        rule("all", "rewriteRuleSet: set\nbackend: {services: [{name: app, port: 80}], settings: sticky}"),
+        service("app", &[&all[0]]),
+    ])
+    .await;
+    let cookies = Request::get(HOST, "/x").behaviour("header=Set-Cookie:a=1,header=Set-Cookie:b=2");
+    let answer = gateway.send(&cookies).await;
+    let token = begun(&answer).expect("a cookie");
+    assert_eq!(
+        answer.all("set-cookie"),
+        [
+            "a=1; Secure".to_owned(),
+            "b=2; Secure".to_owned(),
+            format!("{COOKIE}={token}; Path=/; HttpOnly"),
+            format!("{COOKIE}CORS={token}; Path=/; HttpOnly; SameSite=None; Secure"),
+        ]
+    );
+    let mut socket = WebSocket::open(gateway.addr(), HOST, "/ws").await.expect("an open WebSocket");
+    assert!(begun(socket.response()).is_some(), "the handshake's answer, too");
+    assert_eq!(socket.echo("hello").await.unwrap(), "hello");
+}

@@ -200,3 +200,47 @@ async fn a_path_that_is_none_after_the_rewrite_is_refused() {
     assert_eq!(target(&dots), "/b");
     assert_eq!(backend.requests().len(), 1);
 }
+
+#[tokio::test]
+async fn each_cookie_of_an_answer_is_edited_by_itself() {
+    let backend = Backend::start("one").await;
+    let gateway = rewriting(
+        &backend,
+        &[
+            "conditions: [{variable: http_resp_Set-Cookie, pattern: '; Secure', negate: true}], \
+             actions: {responseHeaders: [{name: Set-Cookie, value: '{http_resp_Set-Cookie}; Secure'}]}",
+            "conditions: [{variable: http_resp_Set-Cookie, pattern: '^old=([^;]*)'}], \
+             actions: {responseHeaders: [{name: Set-Cookie, value: 'new={http_resp_Set-Cookie_1}', append: true}, \
+             {name: Set-Cookie}, {name: X-Moved, value: '{http_resp_Set-Cookie_1}'}]}",
+        ],
+    )
+    .await;
+    let cookies = "header=Set-Cookie:a=1,header=Set-Cookie:old=x; Path=/,header=Set-Cookie:b=2; Secure";
+    let answer = gateway.send(&Request::get(HOST, "/x").behaviour(cookies)).await;
+    assert_eq!(answer.all("set-cookie"), ["a=1; Secure", "b=2; Secure", "new=x"]);
+    assert_eq!(answer.header("x-moved"), Some("x"));
+    let none = gateway.get(HOST, "/x").await;
+    assert_eq!((none.all("set-cookie").len(), none.header("x-moved")), (0, None), "no cookie, nothing to edit");
+}
+
+#[tokio::test]
+async fn a_cookie_in_place_of_all_is_one_and_conditions_ask_all() {
+    let backend = Backend::start("one").await;
+    let gateway = rewriting(
+        &backend,
+        &[
+            "conditions: [{variable: uri_path, pattern: '^/all'}], \
+             actions: {responseHeaders: [{name: Set-Cookie, value: 'only=1'}]}",
+            "conditions: [{variable: http_resp_Set-Cookie, pattern: '^seen=', negate: true}], \
+             actions: {responseHeaders: [{name: Set-Cookie, value: 'seen=1', append: true}, {name: X-First, value: 'yes'}]}",
+        ],
+    )
+    .await;
+    let with = |path: &str, cookies: &str| Request::get(HOST, path).behaviour(cookies);
+    let two = gateway.send(&with("/all", "header=Set-Cookie:a=1,header=Set-Cookie:b=2")).await;
+    assert_eq!(two.all("set-cookie"), ["only=1", "seen=1"]);
+    let known = gateway.send(&with("/x", "header=Set-Cookie:a=1,header=Set-Cookie:seen=1")).await;
+    assert_eq!((known.all("set-cookie"), known.header("x-first")), (vec!["a=1", "seen=1"], None));
+    let none = gateway.get(HOST, "/x").await;
+    assert_eq!((none.all("set-cookie"), none.header("x-first")), (vec!["seen=1"], Some("yes")));
+}

@@ -19,7 +19,7 @@ use super::rewrite::Rewritten;
 use super::tunnel::{Acceptance, Pending};
 use super::upload::Upload;
 use super::{Downstream, Guard, Interim, affinity, answer};
-use crate::cluster::{Active, Asked, Full, LiveCluster, LiveEndpoint, Place, client_hash};
+use crate::cluster::{Active, Asked, Full, LiveCluster, LiveEndpoint, Place, Token, client_hash};
 use crate::plane::Failing;
 use crate::route_state::{NoEndpoint, RouteState};
 use crate::upstream::h1::{BodyFraming, BodyLength, EncodeError, RequestHead, ResponseHead};
@@ -115,17 +115,14 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
         let outcome = attempt.await;
         record.received = body.received();
         match outcome {
-            Ok((link, mut head, sent)) => {
-                if let Some(affinity) = &out.forward.affinity
-                    && let Some(token) = cluster.token(active.endpoint()).filter(|token| Some(*token) != session)
-                {
-                    affinity::begin(affinity, token, &mut head.headers);
-                }
+            Ok((link, head, sent)) => {
                 out.judge(cluster, active.endpoint(), head.status.is_server_error());
                 let forward = out.forward;
                 record.backend_answered(&forward.pool, &forward.settings, started);
                 let request = (!sent).then_some(body);
-                return out.respond(link, head, request, protocol.is_some(), active, record, guard);
+                let begun = out.forward.affinity.as_ref().and_then(|_| cluster.token(active.endpoint()));
+                let begun = begun.filter(|token| Some(*token) != session);
+                return out.respond(link, head, request, (protocol.is_some(), begun), active, record, guard);
             }
             Err((failure, progress)) => {
                 if !failure.is_of_client() {
@@ -271,7 +268,7 @@ impl Outbound<'_> {
         mut link: Box<Link>,
         head: ResponseHead,
         request: Option<Upload>,
-        upgrading: bool,
+        (upgrading, begun): (bool, Option<Token>),
         active: Active,
         mut record: Record,
         guard: Guard,
@@ -286,7 +283,7 @@ impl Outbound<'_> {
                 let detail = "the backend switched protocols unasked";
                 return answer::text(StatusCode::BAD_GATEWAY, detail, Some("reset"), record, guard);
             }
-            self.rewrite_answer(status, &mut headers);
+            self.edit_answer(status, &mut headers, begun);
             return Pending::new(link, active, record, &self.forward.websocket).accept(
                 self.downstream,
                 self.parts.version,
@@ -300,7 +297,7 @@ impl Outbound<'_> {
             // of the one that is.
             headers.remove(CONTENT_LENGTH);
         }
-        self.rewrite_answer(status, &mut headers);
+        self.edit_answer(status, &mut headers, begun);
         if let Some(limit) = keep_alive_timeout {
             link.keep_idle(limit);
         }
@@ -329,9 +326,13 @@ impl Outbound<'_> {
 }
 
 impl Outbound<'_> {
-    fn rewrite_answer(&self, status: StatusCode, headers: &mut HeaderMap) {
+    /// The rewrites, and behind them, where no rule can hurt them, the cookies of a session that begins.
+    fn edit_answer(&self, status: StatusCode, headers: &mut HeaderMap, begun: Option<Token>) {
         if let Headers::Rewritten(rewritten) = self.headers {
             rewritten.answer(status, headers);
+        }
+        if let (Some(affinity), Some(token)) = (&self.forward.affinity, begun) {
+            affinity::begin(affinity, token, headers);
         }
     }
 }

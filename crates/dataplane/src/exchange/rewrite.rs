@@ -4,16 +4,18 @@
 //! that conditions see, and edits change, what the backend would get. Rules run one after the other, each on what those
 //! before have left. What the answer will need of a rule (the groups its conditions captured) is kept until then.
 
+mod set_cookie;
 mod variable;
 
 use std::sync::Arc;
 
-use http::header::{HOST, HeaderValue};
+use http::header::{HOST, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, StatusCode};
 use penstock_model::RewriteSet;
-use penstock_model::rewrite::{HeaderChange, HeaderRewrite, Piece, RewriteRule, Template, UrlRewrite};
+use penstock_model::rewrite::{Condition, HeaderChange, HeaderRewrite, Piece, RewriteRule, Template, UrlRewrite};
 use penstock_model::uri::{PathError, normalize};
 
+use set_cookie::is_cookie;
 pub(crate) use variable::Facts;
 use variable::Values;
 
@@ -119,18 +121,21 @@ impl<'a> Rewritten<'a> {
         for Waiting { rule, groups } in &self.waiting {
             let rule = &self.set.rules[*rule];
             let values = self.values(Some((status, headers)));
-            let mut groups = groups.clone();
-            if !values.hold(rule, true, &mut groups) {
-                continue;
-            }
-            for (edit, value) in values.headers(&rule.response, &groups) {
+            let mut whole = groups.clone();
+            let holds = values.hold(rule, true, &mut whole);
+            let cookies = set_cookie::edited(values, rule, groups, holds.then_some(&whole), headers);
+            let edits = if holds { values.headers(&rule.response, &whole) } else { Vec::new() };
+            for (edit, value) in edits.into_iter().filter(|(edit, _)| edit.name != SET_COOKIE) {
                 apply(headers, edit, value);
+            }
+            if let Some(cookies) = cookies {
+                replace_cookies(headers, cookies);
             }
         }
     }
 
     fn values<'s>(&'s self, answer: Option<(StatusCode, &'s HeaderMap)>) -> Values<'s> {
-        Values { facts: &self.facts, request: self, answer }
+        Values { facts: &self.facts, request: self, answer, cookie: None }
     }
 }
 
@@ -141,15 +146,29 @@ impl Values<'_> {
         groups.resize(rule.conditions.len(), Vec::new());
         rule.conditions.iter().zip(groups).filter(|(condition, _)| condition.variable.of_answer() == of_answer).all(
             |(condition, groups)| {
-                let value = self.of(&condition.variable);
-                let found = condition.pattern.regex().captures(&value);
-                if let Some(found) = &found {
-                    let group = |group: Option<regex::Match<'_>>| group.map_or("", |group| group.as_str()).into();
-                    *groups = found.iter().skip(1).map(group).collect();
-                }
-                found.is_some() != condition.negate
+                let captured = self.search(condition);
+                let found = captured.is_some();
+                *groups = captured.unwrap_or_default();
+                found != condition.negate
             },
         )
+    }
+
+    /// What the groups of a condition's pattern capture, where it is found: in any cookie of an answer, not in all joined.
+    fn search(&self, condition: &Condition) -> Option<Vec<Box<str>>> {
+        let search = |value: &str| {
+            let found = condition.pattern.regex().captures(value)?;
+            let group = |group: Option<regex::Match<'_>>| group.map_or("", |group| group.as_str()).into();
+            Some(found.iter().skip(1).map(group).collect())
+        };
+        match self.answer {
+            Some((_, headers))
+                if self.cookie.is_none() && is_cookie(&condition.variable) && headers.contains_key(SET_COOKIE) =>
+            {
+                headers.get_all(SET_COOKIE).iter().find_map(|line| search(&String::from_utf8_lossy(line.as_bytes())))
+            }
+            _ => search(&self.of(&condition.variable)),
+        }
     }
 
     /// Edits and their values. A value that is no header value (a line break cannot come in) leaves its edit out.
@@ -161,10 +180,14 @@ impl Values<'_> {
         let value = |edit: &'r HeaderRewrite| match &edit.edit {
             HeaderChange::Remove => Some((edit, None)),
             HeaderChange::Set(template) | HeaderChange::Append(template) => {
-                HeaderValue::from_bytes(self.fill(template, groups).as_bytes()).ok().map(|value| (edit, Some(value)))
+                self.header(template, groups).map(|value| (edit, Some(value)))
             }
         };
         edits.iter().filter_map(value).collect()
+    }
+
+    fn header(&self, template: &Template, groups: &Groups) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(self.fill(template, groups).as_bytes()).ok()
     }
 
     fn url(&self, url: &UrlRewrite, groups: &Groups) -> (Option<String>, Option<String>) {
@@ -199,6 +222,13 @@ fn apply(headers: &mut HeaderMap, edit: &HeaderRewrite, value: Option<HeaderValu
         (_, None) => {
             headers.remove(&edit.name);
         }
+    }
+}
+
+fn replace_cookies(headers: &mut HeaderMap, cookies: Vec<HeaderValue>) {
+    headers.remove(SET_COOKIE);
+    for cookie in cookies {
+        headers.append(SET_COOKIE, cookie);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use base64::Engine as _;
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName};
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, StatusCode, Version, request};
 use penstock_model::rewrite::Variable;
 
@@ -30,6 +30,8 @@ pub(super) struct Values<'s> {
     pub(super) facts: &'s Facts<'s>,
     pub(super) request: &'s Rewritten<'s>,
     pub(super) answer: Option<(StatusCode, &'s HeaderMap)>,
+    /// The one cookie of the answer that it is about.
+    pub(super) cookie: Option<&'s HeaderValue>,
 }
 
 impl<'s> Values<'s> {
@@ -42,11 +44,10 @@ impl<'s> Values<'s> {
                 None => String::from_utf8_lossy(self.facts.authority),
             },
             Variable::RequestHeader(name) => lines(&self.request.headers, name),
-            Variable::ResponseHeader(name) => {
-                self.answer.map_or(Cow::Borrowed(""), |(_, headers)| lines(headers, name))
-            }
+            Variable::ResponseHeader(name) => self.response_header(name),
             Variable::Cookie(name) => cookie(&self.request.headers, name),
             Variable::ForwardedFor => lines(&self.request.headers, &HeaderName::from_static("x-forwarded-for")),
+            // Also of a proxy in front, as in Azure; who is behind it is in X-Forwarded-For.
             Variable::ClientIp => Cow::Borrowed(&downstream.peer_text),
             Variable::ClientPort => downstream.peer.port().to_string().into(),
             Variable::ClientCertificate(header) => client_certificate(downstream, header),
@@ -67,6 +68,14 @@ impl<'s> Values<'s> {
                 Cow::Borrowed(downstream.tls.as_ref().and_then(|tls| tls.cipher).unwrap_or_default())
             }
             Variable::TlsEnabled => Cow::Borrowed(if downstream.tls.is_some() { "On" } else { "" }),
+        }
+    }
+
+    fn response_header(&self, name: &HeaderName) -> Cow<'s, str> {
+        match (self.cookie, self.answer) {
+            (Some(line), _) if *name == SET_COOKIE => String::from_utf8_lossy(line.as_bytes()),
+            (_, Some((_, headers))) => lines(headers, name),
+            _ => Cow::Borrowed(""),
         }
     }
 }
