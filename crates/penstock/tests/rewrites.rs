@@ -244,3 +244,21 @@ async fn a_cookie_in_place_of_all_is_one_and_conditions_ask_all() {
     let none = gateway.get(HOST, "/x").await;
     assert_eq!((none.all("set-cookie"), none.header("x-first")), (vec!["seen=1"], Some("yes")));
 }
+
+#[tokio::test]
+async fn a_path_that_no_rule_sets_goes_on_as_received() {
+    let backend = Backend::start("one").await;
+    let gateway = rewriting(
+        &backend,
+        &[
+            "actions: {requestHeaders: [{name: X-Seen, value: '{var_uri_path}'}]}",
+            "conditions: [{variable: query_string, pattern: '^add$'}], actions: {url: {queryString: 'b=2'}}",
+        ],
+    )
+    .await;
+    // What a signature was made of.
+    let answer = gateway.get(HOST, "/%7Ea%2fb?sig=%2f").await;
+    assert_eq!((target(&answer), answer.echoed("x-seen")), ("/%7Ea%2fb?sig=%2f".into(), vec!["/~a%2Fb".into()]));
+    assert_eq!(target(&gateway.get(HOST, "/%7Ea%2fb?add").await), "/%7Ea%2fb?b=2");
+    assert_eq!(target(&gateway.get(HOST, "/%7Ea/../%7Eb").await), "/~b", "dot segments never reach a backend");
+}

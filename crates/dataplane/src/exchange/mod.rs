@@ -202,7 +202,7 @@ pub(crate) async fn answer(
         Action::Redirect(redirect) => answer::redirect(redirect, parts, valid.host, record, guard),
         Action::Forward(to) => {
             let own = match &rewritten {
-                Some(rewritten) => Some(target::rewritten(&to.path, rewritten)),
+                Some(rewritten) => Some(target::rewritten(&to.path, rewritten, path, parts.uri.path())),
                 None => target::received(&to.path, path, *query),
             };
             let received = || parts.uri.path_and_query().map_or("/", |target| target.as_str());

@@ -14,14 +14,21 @@ pub(crate) fn received(over: &PathOverride, path: &Normalized<'_>, query: Option
     }
 }
 
-/// The same for a request that was rewritten. A path that no longer is what its pattern matched has no literal prefix to
-/// replace, unless it was matched again.
-pub(crate) fn rewritten(over: &PathOverride, rewritten: &Rewritten<'_>) -> String {
+/// The same for a request that was rewritten: the bytes of its path as received where no rule set it, because signatures
+/// are made of them. A path that no longer is what its pattern matched has no literal prefix to replace, unless it was
+/// matched again.
+pub(crate) fn rewritten(
+    over: &PathOverride,
+    rewritten: &Rewritten<'_>,
+    path: &Normalized<'_>,
+    received: &str,
+) -> String {
     let matched = rewritten.reroute || !rewritten.path_changed;
     let path = match over {
         PathOverride::ReplacePrefix { literal, with } if matched || *literal == 0 => {
             overridden(&rewritten.path, *literal, with)
         }
+        PathOverride::Keep if !rewritten.path_changed && !path.dots_removed => received.to_owned(),
         _ => rewritten.path.clone(),
     };
     joined(path, rewritten.query.as_deref())
