@@ -275,6 +275,15 @@ async fn the_access_log_has_a_line_for_each_request() {
 }
 
 #[tokio::test]
+async fn behind_a_trusted_proxy_the_log_has_its_request_id() {
+    let backend = Backend::start("one").await;
+    let arguments = ["--access-log", "json", "--trusted-proxies", "127.0.0.0/8"];
+    let gateway = Gateway::start_with(&arguments, &everything(&backend)).await;
+    gateway.send(&Request::get(HOST, "/a").with("X-Request-Id", "id-1")).await;
+    assert_eq!(line(&gateway.process, "/a").await["request_id"], "id-1");
+}
+
+#[tokio::test]
 async fn the_access_log_says_why_something_went_wrong() {
     let backend = Backend::start("one").await;
     let paths = "paths:\n- {paths: [/missing], backend: {services: [{name: missing, port: 80}]}}\n\

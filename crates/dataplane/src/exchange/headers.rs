@@ -6,6 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, request};
 
+use crate::access_log::Client;
 use crate::tls::{CLIENT_CERTIFICATE, ClientCertificate};
 
 /// Headers that say where a request came from. From anyone but a trusted proxy they are replaced.
@@ -76,6 +77,14 @@ impl Added<'_> {
         }
         for (name, value) in origin.client.iter().flat_map(|client| &client.headers) {
             put(name, value);
+        }
+    }
+
+    /// Behind a trusted proxy the log gives a request the id that the backend sees.
+    pub(crate) fn identify(&self, log: &mut Client) {
+        let id = self.parts.headers.get("x-request-id").filter(|_| !self.absent("x-request-id"));
+        if let Some(id) = id {
+            log.request_id = String::from_utf8_lossy(id.as_bytes()).into_owned();
         }
     }
 

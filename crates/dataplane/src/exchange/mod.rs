@@ -154,17 +154,6 @@ pub(crate) async fn answer(
     let listener = live.listeners.get(listener).cloned();
     // The table may be swapped while this request is under way; what it found stays with it.
     drop(live);
-    if let Some(listener) = &listener {
-        record.routed(listener, route.as_ref());
-        if let Err(refusal) = admit::admit(downstream.tls.as_ref(), listener) {
-            record.refused(refusal.reason);
-            return answer::text(refusal.status, refusal.detail, Some(refusal.reason), record, guard);
-        }
-    }
-    let Some(route) = route else {
-        record.refused("no_rule");
-        return answer::text(StatusCode::NOT_FOUND, "no rule takes this request", Some("no_rule"), record, guard);
-    };
     let client_address = listener.as_ref().map(|listener| &listener.listener.client_address);
     let trusted = client_address.is_some_and(|address| address.trusts(downstream.peer.ip()));
     let origin = Origin {
@@ -177,6 +166,20 @@ pub(crate) async fn answer(
     let Valid { host, authority, path, query } = &valid;
     let kept = Kept::of(&parts.headers, &origin);
     let added = Added { parts, origin: &origin, kept: &kept, authority, request_id: &request_id };
+    if trusted && let Some(client) = record.client() {
+        added.identify(client);
+    }
+    if let Some(listener) = &listener {
+        record.routed(listener, route.as_ref());
+        if let Err(refusal) = admit::admit(downstream.tls.as_ref(), listener) {
+            record.refused(refusal.reason);
+            return answer::text(refusal.status, refusal.detail, Some(refusal.reason), record, guard);
+        }
+    }
+    let Some(route) = route else {
+        record.refused("no_rule");
+        return answer::text(StatusCode::NOT_FOUND, "no rule takes this request", Some("no_rule"), record, guard);
+    };
     let (route, rewritten) = match &*route.route.action {
         Action::Forward(Forward { rewrites: Some(set), .. }) => {
             let facts = Facts { downstream, parts, host, authority, port: origin.port };

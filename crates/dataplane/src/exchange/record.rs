@@ -81,6 +81,11 @@ impl Record {
         self.route = route.cloned();
     }
 
+    /// What the log will say of the client's side, where there is a log.
+    pub(crate) fn client(&mut self) -> Option<&mut Client> {
+        self.client.as_deref_mut()
+    }
+
     /// The name of its listener, for counters.
     pub(crate) fn listener_name(&self) -> &str {
         self.listener.as_ref().map_or("none", |listener| &listener.listener.id.name)
