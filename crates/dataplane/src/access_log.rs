@@ -35,6 +35,8 @@ const SECRETS: [&str; 10] =
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) address: String,
+    /// The trusted proxy that says so.
+    pub(crate) peer: Option<String>,
     pub(crate) scheme: &'static str,
     pub(crate) host: String,
     pub(crate) path: String,
@@ -80,6 +82,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<&'a str>,
     client: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<&'a str>,
     method: &'a str,
     scheme: &'a str,
     host: &'a str,
@@ -258,6 +262,7 @@ fn line<'a>(entry: &Entry<'a>) -> Line<'a> {
         pool: entry.pool,
         backend: entry.backend,
         client: &client.address,
+        peer: client.peer.as_deref(),
         method: entry.method,
         scheme: client.scheme,
         host: &client.host,

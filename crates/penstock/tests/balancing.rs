@@ -251,3 +251,25 @@ async fn ip_hash_keeps_a_client_on_its_backend_and_spreads_clients() {
     }
     assert!(seen.len() == 3 && seen.values().all(|clients| *clients >= 8), "{seen:?}");
 }
+
+#[tokio::test]
+async fn ip_hash_tells_clients_apart_behind_a_trusted_proxy() {
+    let all = backends(3).await;
+    let objects = balanced("IpHash", &all.iter().collect::<Vec<_>>());
+    let gateway = Gateway::start_with(&["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"], &objects).await;
+    let from = |list: String| {
+        let request = Request::get(HOST, "/x").with("X-Forwarded-For", &list);
+        let gateway = &gateway;
+        async move { gateway.send(&request).await.header("x-backend").expect("a backend's answer").to_owned() }
+    };
+    let mut seen = BTreeMap::<String, usize>::new();
+    for client in 1..=60 {
+        let name = from(format!("192.0.2.{client}")).await;
+        // Who stands further left is the client's own word; a proxy behind it is no client, and a port none either.
+        for list in [format!("1.1.1.1, 192.0.2.{client}:4711,10.0.0.9"), format!("x, [::ffff:192.0.2.{client}]:1")] {
+            assert_eq!(from(list.clone()).await, name, "{list}");
+        }
+        *seen.entry(name).or_default() += 1;
+    }
+    assert!(seen.len() == 3 && seen.values().all(|clients| *clients >= 8), "{seen:?}");
+}

@@ -275,12 +275,32 @@ async fn the_access_log_has_a_line_for_each_request() {
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_the_log_has_its_request_id() {
+async fn behind_a_trusted_proxy_the_log_has_its_request_id_and_its_client() {
     let backend = Backend::start("one").await;
-    let arguments = ["--access-log", "json", "--trusted-proxies", "127.0.0.0/8"];
+    let arguments = ["--access-log", "json", "--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"];
     let gateway = Gateway::start_with(&arguments, &everything(&backend)).await;
-    gateway.send(&Request::get(HOST, "/a").with("X-Request-Id", "id-1")).await;
-    assert_eq!(line(&gateway.process, "/a").await["request_id"], "id-1");
+    let said = |path: &str| Request::get(HOST, path).with("X-Request-Id", "id-1");
+    gateway
+        .send(&said("/a").with("X-Forwarded-For", "1.1.1.1, 192.0.2.7:4711").with("X-Forwarded-For", "10.0.0.9"))
+        .await;
+    let told = line(&gateway.process, "/a").await;
+    assert_eq!(
+        (&told["request_id"], &told["client"], &told["peer"]),
+        (&"id-1".into(), &"192.0.2.7".into(), &"127.0.0.1".into())
+    );
+    // Nobody but proxies, and what is no address: the last that was one.
+    for (path, list, client) in [("/b", "10.0.0.8, 10.0.0.9", "10.0.0.8"), ("/c", "nonsense, 10.0.0.9", "10.0.0.9")] {
+        gateway.send(&said(path).with("X-Forwarded-For", list)).await;
+        assert_eq!(line(&gateway.process, path).await["client"], client, "{list}");
+    }
+    // What Connection lists was for the gateway alone: the backend does not get it either.
+    gateway
+        .send(&said("/d").with("Connection", "X-Request-Id, X-Forwarded-For").with("X-Forwarded-For", "192.0.2.7"))
+        .await;
+    let own = line(&gateway.process, "/d").await;
+    let sent = backend.requests().iter().find(|r| r.path() == "/d").unwrap().header("x-request-id").unwrap().to_owned();
+    assert_eq!((&own["request_id"], &own["client"], own.get("peer")), (&sent.into(), &"127.0.0.1".into(), None));
+    assert_ne!(own["request_id"], "id-1");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HeaderName};
 use http::request::{self, Parts};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
@@ -13,7 +13,7 @@ use penstock_model::{Balancing, Forward};
 use super::attempt::{Attempt, Failure};
 use super::body::{Body, Stream};
 use super::carry::Wanted;
-use super::headers::{Added, Kept, strip_response, upgrade};
+use super::headers::{Added, strip_response, upgrade};
 use super::record::Record;
 use super::rewrite::Rewritten;
 use super::tunnel::{Acceptance, Pending};
@@ -35,6 +35,8 @@ pub(crate) struct Outbound<'a> {
     pub(crate) target: &'a [u8],
     /// Host as received.
     pub(crate) authority: &'a [u8],
+    /// Headers of ours.
+    pub(crate) added: &'a Added<'a>,
     pub(crate) headers: Headers<'a>,
     pub(crate) interim: Interim<'a>,
 }
@@ -42,7 +44,7 @@ pub(crate) struct Outbound<'a> {
 /// Where the headers for the backend come from.
 pub(crate) enum Headers<'a> {
     /// The request's own, as far as they are kept, and ours.
-    Passed { kept: &'a Kept, added: &'a Added<'a> },
+    Passed,
     /// Put together and rewritten.
     Rewritten(&'a Rewritten<'a>),
 }
@@ -62,7 +64,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
     if !body.is_end_stream() {
         out.interim.go_on(&out.parts.headers);
     }
-    let client = (out.forward.balancing == Balancing::IpHash).then(|| client_hash(out.downstream.peer.ip()));
+    let client = (out.forward.balancing == Balancing::IpHash).then(|| client_hash(out.added.client()));
     let session = out.forward.affinity.as_ref().and_then(|affinity| affinity::token(affinity, out.parts));
     let mut tried = Vec::new();
     let mut stale = false;
@@ -205,9 +207,10 @@ impl Outbound<'_> {
         };
         let is_head = *method == Method::HEAD;
         match self.headers {
-            Headers::Passed { kept, added } => {
-                let extra = &|put: &mut dyn FnMut(&str, &[u8])| added.each(put);
-                link.connection.start(&RequestHead { keep: &|name| kept.keeps(name), extra, ..head }, length, is_head)
+            Headers::Passed => {
+                let extra = &|put: &mut dyn FnMut(&str, &[u8])| self.added.each(put);
+                let keep = &|name: &HeaderName| self.added.kept.keeps(name);
+                link.connection.start(&RequestHead { keep, extra, ..head }, length, is_head)
             }
             Headers::Rewritten(rewritten) => {
                 link.connection.start(&RequestHead { headers: &rewritten.headers, ..head }, length, is_head)

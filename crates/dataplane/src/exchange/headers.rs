@@ -1,11 +1,15 @@
 //! Headers on their way to the backend and back: hop-by-hop ones go (RFC 9110 7.6.1), ours come.
 
+use std::net::IpAddr;
+
 use http::header::{
     CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, request};
+use penstock_model::ClientAddress;
 
+use super::client;
 use crate::access_log::Client;
 use crate::tls::{CLIENT_CERTIFICATE, ClientCertificate};
 
@@ -28,14 +32,16 @@ static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection"
 /// Facts about a connection that its requests carry to the backend.
 #[derive(Debug)]
 pub(crate) struct Origin<'a> {
-    /// Address of the peer, as text.
+    /// Address of the peer.
+    pub(crate) address: IpAddr,
+    /// The same as text.
     pub(crate) peer: &'a str,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     /// The listener's public port.
     pub(crate) port: u16,
-    /// Whether the peer is a trusted proxy.
-    pub(crate) trusted: bool,
+    /// Who is trusted, where the peer is a trusted proxy.
+    pub(crate) proxies: Option<&'a ClientAddress>,
     /// What the peer showed of itself, where it was asked.
     pub(crate) client: Option<&'a ClientCertificate>,
 }
@@ -80,8 +86,22 @@ impl Added<'_> {
         }
     }
 
-    /// Behind a trusted proxy the log gives a request the id that the backend sees.
+    /// Whose request it is: the peer's, or behind a trusted proxy that of the client it names.
+    pub(crate) fn client(&self) -> IpAddr {
+        match self.origin.proxies {
+            Some(proxies) if !self.absent("x-forwarded-for") => {
+                client::behind(proxies, &self.parts.headers, self.origin.address)
+            }
+            _ => self.origin.address,
+        }
+    }
+
+    /// Behind a trusted proxy the log names the client that it names, and gives the request the id that the backend sees.
     pub(crate) fn identify(&self, log: &mut Client) {
+        let client = self.client();
+        if client != self.origin.address {
+            log.peer = Some(std::mem::replace(&mut log.address, client.to_string()));
+        }
         let id = self.parts.headers.get("x-request-id").filter(|_| !self.absent("x-request-id"));
         if let Some(id) = id {
             log.request_id = String::from_utf8_lossy(id.as_bytes()).into_owned();
@@ -90,7 +110,7 @@ impl Added<'_> {
 
     /// Whether no trusted proxy said it. What Connection lists was for us alone: it counts as not said.
     fn absent(&self, name: &str) -> bool {
-        !(self.origin.trusted && self.parts.headers.contains_key(name) && !self.kept.drops(name))
+        !(self.origin.proxies.is_some() && self.parts.headers.contains_key(name) && !self.kept.drops(name))
     }
 
     /// A trusted proxy's list, and the proxy itself behind it.
@@ -135,8 +155,9 @@ pub(crate) struct Kept {
 impl Kept {
     pub(crate) fn of(headers: &HeaderMap, origin: &Origin<'_>) -> Self {
         // Where we ask for certificates ourselves, ours is the one that counts.
-        let certificates = origin.trusted && origin.client.is_none();
-        Self { trusted: origin.trusted, certificates, listed: listed(headers) }
+        let trusted = origin.proxies.is_some();
+        let certificates = trusted && origin.client.is_none();
+        Self { trusted, certificates, listed: listed(headers) }
     }
 
     /// Whether the Connection header lists this name.

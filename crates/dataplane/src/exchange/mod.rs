@@ -7,6 +7,7 @@ mod answer;
 mod attempt;
 mod body;
 mod carry;
+mod client;
 mod forward;
 pub(crate) mod grpc;
 mod headers;
@@ -155,18 +156,21 @@ pub(crate) async fn answer(
     // The table may be swapped while this request is under way; what it found stays with it.
     drop(live);
     let client_address = listener.as_ref().map(|listener| &listener.listener.client_address);
-    let trusted = client_address.is_some_and(|address| address.trusts(downstream.peer.ip()));
+    let proxies = client_address.filter(|address| address.trusts(downstream.peer.ip()));
     let origin = Origin {
+        address: downstream.peer.ip(),
         peer: &downstream.peer_text,
         scheme: if downstream.tls.is_some() { "https" } else { "http" },
         port: listener.as_ref().map_or(downstream.port, |listener| listener.listener.port),
-        trusted,
+        proxies,
         client: downstream.tls.as_ref().and_then(|tls| tls.client.as_deref()),
     };
     let Valid { host, authority, path, query } = &valid;
     let kept = Kept::of(&parts.headers, &origin);
     let added = Added { parts, origin: &origin, kept: &kept, authority, request_id: &request_id };
-    if trusted && let Some(client) = record.client() {
+    if proxies.is_some()
+        && let Some(client) = record.client()
+    {
         added.identify(client);
     }
     if let Some(listener) = &listener {
@@ -211,7 +215,7 @@ pub(crate) async fn answer(
             let received = || parts.uri.path_and_query().map_or("/", |target| target.as_str());
             let headers = match &rewritten {
                 Some(rewritten) => forward::Headers::Rewritten(rewritten),
-                None => forward::Headers::Passed { kept: &kept, added: &added },
+                None => forward::Headers::Passed,
             };
             let out = forward::Outbound {
                 downstream,
@@ -220,6 +224,7 @@ pub(crate) async fn answer(
                 parts,
                 target: own.as_deref().unwrap_or_else(received).as_bytes(),
                 authority,
+                added: &added,
                 headers,
                 interim,
             };
@@ -279,6 +284,7 @@ impl Downstream {
         let trace_id = text("traceparent").and_then(|value| value.split('-').nth(1).map(str::to_owned));
         Client {
             address: self.peer_text.clone().into(),
+            peer: None,
             scheme: if self.tls.is_some() { "https" } else { "http" },
             host: host.unwrap_or_default(),
             path: parts.uri.path().to_owned(),
