@@ -51,6 +51,23 @@ pub(crate) const TOKEN_LEN: usize = 128;
 /// An absolute HTTP URL.
 pub(crate) const URL: &str = r"^https?://[^\s/?#]+[^\s]*$";
 
+/// What a pattern asks for, in words, where it is one that people write against: an expression alone helps few.
+pub(crate) fn in_words(pattern: &str) -> Option<&'static str> {
+    Some(match pattern {
+        crate::duration::PATTERN => "a duration such as 500ms, 20s or 1h30m",
+        crate::gateway::BYTES => "a size such as 512k or 10Mi",
+        PATH_PATTERN => "a path that begins with / and has * only at its end",
+        PATH | PROBE_PATH => "a path that begins with /",
+        HOST_PATTERN => "a host name without scheme and port; * and ? may stand in it",
+        HOST => "a host name without scheme, port and wildcards",
+        ADDRESS => "an IP address or a host name, without a port",
+        CIDR => "an address block such as 10.0.0.0/8",
+        STATUS_CODES => "a status code such as 200, or a range such as 200-399",
+        URL => "a URL that begins with http:// or https://",
+        _ => return None,
+    })
+}
+
 /// The value of `x-kubernetes-validations` for pairs of rule and message.
 pub(crate) fn rules(pairs: &[(&str, &str)]) -> Value {
     pairs.iter().map(|&pair| json!(Rule::from(pair))).collect()

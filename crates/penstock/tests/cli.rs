@@ -233,6 +233,18 @@ fn check_warns_of_what_the_cluster_may_have() {
 }
 
 #[test]
+fn check_says_what_the_page_for_users_of_azure_shows() {
+    let page = std::fs::read_to_string(repository().join("docs/coming-from-azure.md")).unwrap();
+    let (_, section) = page.split_once("## First mistakes").expect("the section");
+    let block = |kind: &str| {
+        let (_, rest) = section.split_once(&format!("```{kind}\n")).expect(kind);
+        rest.split_once("```").expect("its end").0
+    };
+    let ended = with_input(&["check", "-"], block("yaml"));
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), block("text")), "the page is to show what check says");
+}
+
+#[test]
 fn check_judges_gateways_of_every_class() {
     let folder = shop();
     folder.write("gateway.yaml", &GATEWAY.replace("spec:", "spec:\n  className: other"));

@@ -30,7 +30,7 @@ pub struct BackendLimits {
 }
 
 /// Sizes as Kubernetes writes quantities, whole numbers only.
-const BYTES: &str = "^[0-9]{1,12}(k|M|G|Ki|Mi|Gi)?$";
+pub(crate) const BYTES: &str = "^[0-9]{1,12}(k|M|G|Ki|Mi|Gi)?$";
 
 /// The bytes that a size stands for; `None` when it is none.
 pub fn parse_bytes(text: &str) -> Option<u64> {

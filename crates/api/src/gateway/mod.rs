@@ -15,6 +15,7 @@ pub use backend::{
     BackendAddress, BackendPool, BackendProtocol, BackendSettings, BackendTls, ConnectionDraining, CookieAffinity,
     LoadBalancing, NamedBackendSettings, Retry, ServiceRef, SubjectAltName, SubjectAltNameType, WebSocketTimeouts,
 };
+pub(crate) use limits::BYTES;
 pub use limits::{BackendLimits, parse_bytes};
 pub use listener::{
     CaKind, CaRef, ClientAuth, ClientAuthMode, ConfigMapKeyRef, CustomErrorPage, Listener, ListenerProtocol,

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::violation::Violation;
 use super::{child, property};
+use crate::constraint::in_words;
 
 /// The compiled patterns of a schema.
 pub(super) type Patterns = BTreeMap<String, Regex>;
@@ -27,10 +28,22 @@ pub(super) fn patterns(schema: &Value, found: &mut Patterns) -> Result<(), regex
     }
 }
 
+const STRING: &str = "a string";
+
+fn pattern(schema: &Value) -> Option<&str> {
+    schema.get("pattern").and_then(Value::as_str)
+}
+
+fn with_hint(expected: &str, hint: Option<&str>) -> String {
+    hint.map_or_else(|| expected.to_owned(), |hint| format!("{expected}: {hint}"))
+}
+
 /// Checks a value and everything below it.
 pub(super) fn check(value: &Value, schema: &Value, path: &str, patterns: &Patterns, found: &mut Vec<Violation>) {
     if let Some(expected) = wrong_type(value, schema) {
-        found.push(Violation::new(path, value, format!("must be {expected}")));
+        let quotes = "put it in quotes if YAML reads it as something else";
+        let hint = (expected == STRING).then(|| pattern(schema).and_then(in_words).unwrap_or(quotes));
+        found.push(Violation::new(path, value, format!("must be {}", with_hint(expected, hint))));
         return;
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array).filter(|allowed| !allowed.contains(value)) {
@@ -69,7 +82,7 @@ fn wrong_type(value: &Value, schema: &Value) -> Option<&'static str> {
     let (fits, expected) = match schema.get("type").and_then(Value::as_str)? {
         "object" => (value.is_object(), "an object"),
         "array" => (value.is_array(), "a list"),
-        "string" => (value.is_string(), "a string: put it in quotes if YAML reads it as something else"),
+        "string" => (value.is_string(), STRING),
         "boolean" => (value.is_boolean(), "true or false"),
         "integer" => (is_whole(value), "a whole number"),
         "number" => (value.is_number(), "a number"),
@@ -87,10 +100,10 @@ fn check_string(
     found: &mut Vec<Violation>,
 ) {
     check_size(text.chars().count(), ["minLength", "maxLength"], "characters", value, schema, path, found);
-    if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
+    if let Some(pattern) = pattern(schema)
         && patterns.get(pattern).is_some_and(|regex| !regex.is_match(text))
     {
-        found.push(Violation::new(path, value, format!("must match {pattern}")));
+        found.push(Violation::new(path, value, format!("must match {}", with_hint(pattern, in_words(pattern)))));
     }
 }
 
@@ -187,6 +200,12 @@ mod tests {
             (json!({"maximum": 9.0}), json!(9), json!(10), "f: 10: must be at most 9"),
             (json!({"maxLength": 2}), json!("äö"), json!("abc"), "f: \"abc\": must have at most 2 characters, has 3"),
             (json!({"pattern": "^/"}), json!("/a"), json!("a"), "f: \"a\": must match ^/"),
+            (
+                json!({"type": "string", "pattern": crate::duration::PATTERN}),
+                json!("30s"),
+                json!(30),
+                "f: 30: must be a string: a duration such as 500ms, 20s or 1h30m",
+            ),
             (json!({"maxItems": 1}), json!([1]), json!([1, 2]), "f: [1,2]: must have at most 1 entries, has 2"),
             (json!({"required": ["a"]}), json!({"a": 1}), json!({}), "f.a: is required: add it"),
             (
