@@ -8,6 +8,7 @@ use penstock_model::{Cluster, HostPattern, Listener, Name, Problem, Route};
 
 use crate::finding::Finding;
 use crate::gateway::Gateway;
+use crate::hosts::Owner;
 use crate::outcome::RuleStatus;
 use crate::rule::{Attachment, Lowered};
 use crate::seen::Changes;
@@ -23,7 +24,7 @@ pub(crate) struct RuleMemo {
     pub(crate) gateway: Key,
     pub(crate) attachment: Attachment,
     /// Its hosts that belong to other namespaces, and to which.
-    pub(crate) taken: BTreeMap<HostPattern, Arc<str>>,
+    pub(crate) taken: BTreeMap<HostPattern, Owner>,
     /// `None`: its gateway is another installation's.
     pub(crate) part: Option<RulePart>,
 }

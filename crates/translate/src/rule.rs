@@ -13,12 +13,13 @@ use penstock_model::{Action, Cluster, Forward, HostPattern, Name, PathMatch, Pat
 
 use crate::finding::{Effect, Finding};
 use crate::gateway::Gateway;
+use crate::hosts::{self, Owner};
 use crate::pool::Backends;
 use crate::rank::Standing;
 use crate::service::Dependencies;
 use crate::snapshot::{Key, Options, Snapshot};
 use crate::upstream::Known;
-use crate::{allowed, hosts, paths, redirect};
+use crate::{allowed, paths, redirect};
 
 /// Where a rule attaches.
 #[derive(Debug, Default, PartialEq)]
@@ -126,7 +127,7 @@ pub(crate) fn lower(
     rule: &RoutingRule,
     gateway: &Gateway,
     attachment: &Attachment,
-    taken: &BTreeMap<HostPattern, Arc<str>>,
+    taken: &BTreeMap<HostPattern, Owner>,
     (snapshot, options, known): (&Snapshot, &Options, &RefCell<Known>),
 ) -> Lowered {
     let mut findings = attachment.findings.clone();
@@ -136,9 +137,11 @@ pub(crate) fn lower(
     }
     listeners.retain(|(_, hosts)| !hosts.is_empty());
     for (host, owner) in taken {
+        let Owner { namespace, pattern } = owner;
+        let whose = if pattern == host { "it".to_owned() } else { pattern.to_string() };
         let message = format!(
-            "host {host} belongs to namespace {:?}, whose rule for it is older (allowedRules.hosts FirstNamespace of ApplicationGateway {}): use another host",
-            &**owner, gateway.key
+            "host {host} belongs to namespace {:?}, whose rule for {whose} is older (allowedRules.hosts FirstNamespace of ApplicationGateway {}): use another host",
+            &**namespace, gateway.key
         );
         findings.push(Finding::partial(RuleReason::HostTaken.as_str(), message));
     }

@@ -165,8 +165,8 @@ impl Translator {
         touched.entry(memo.gateway).or_default().entry(key.clone()).or_insert(before);
     }
 
-    /// Where namespaces do not share hosts, the oldest rule's owns a host: finds out which hosts that takes from which
-    /// rule, and adds to the dirty ones those for which it changed.
+    /// Where namespaces do not share hosts, the oldest rule's owns a host and what its pattern covers: finds out which hosts
+    /// that takes from which rule, and adds to the dirty ones those for which it changed.
     fn claim_hosts(&mut self, changes: &Changes, dirty: &mut BTreeSet<Key>) {
         use penstock_api::gateway::HostSharing;
         for (gateway, memo) in &self.gateways {
@@ -185,8 +185,8 @@ impl Translator {
                 let hosts = rule.attachment.listeners.iter().flat_map(|(_, hosts)| hosts);
                 for host in hosts.filter(|_| exclusive) {
                     let owner = owners.claim(host, &key.namespace);
-                    if *owner != key.namespace {
-                        taken.insert(host.clone(), Arc::clone(owner));
+                    if owner.namespace != key.namespace {
+                        taken.insert(host.clone(), owner);
                     }
                 }
                 if taken != rule.taken {

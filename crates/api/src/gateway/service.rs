@@ -100,7 +100,7 @@ pub struct AllowedRules {
     #[serde(default)]
     pub priority: PriorityFrom,
 
-    /// Shared: rules of several namespaces merge on one host. FirstNamespace: the namespace of the oldest rule for a host owns it. Default: Shared.
+    /// Shared: rules of several namespaces merge on one host. FirstNamespace: the namespace of the oldest rule for a host owns it, and with a wildcard what lies below. Default: Shared.
     #[serde(default)]
     pub hosts: HostSharing,
 }
