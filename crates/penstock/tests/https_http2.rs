@@ -107,7 +107,7 @@ async fn a_backend_may_change_its_mind() {
         backend.configure(&config, protocols);
         backend.cut();
         plain.cut_connections();
-        until("the other protocol", DEADLINE, || over_http1(), |seen| *seen == http1).await;
+        until("the other protocol", DEADLINE, &over_http1, |seen| *seen == http1).await;
     }
     // It was an error to nobody.
     assert_eq!(gateway.metrics().await.sum("penstock_requests_total", &[("code", "502")]), 0.0);

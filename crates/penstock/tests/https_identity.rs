@@ -71,7 +71,7 @@ async fn another_certificate_is_for_new_connections_and_only_they_are_used() {
     // The other one is made because the first is busy.
     let old = [before, connection().await];
     gateway.replace(&objects(&ca, backend.addr(), OURS, Some(&clients.client("two"))));
-    let after = until("another connection", DEADLINE, || connection(), |now| !old.contains(now)).await;
+    let after = until("another connection", DEADLINE, &connection, |now| !old.contains(now)).await;
     assert_eq!(slow.response("GET").await.unwrap().text(), "slow");
     for _ in 0..5 {
         assert_eq!(connection().await, after, "none of before, though both are idle again");

@@ -43,7 +43,7 @@ fn share(shares: &BTreeMap<String, usize>, name: &str) -> usize {
 
 /// Waits until so many endpoints take traffic.
 async fn until_up(gateway: &Gateway, count: usize) {
-    gateway.wait_metric("penstock_backend_up", &[], f64::from(u32::try_from(count).unwrap())).await;
+    gateway.wait_metric("penstock_backend_up", &[], f64::from(u32::try_from(count).expect("a few"))).await;
 }
 
 /// Its share is small now, and half of all at the end of the window.

@@ -103,6 +103,7 @@ fn get(path: Name, first: u16, last: u16) -> Question {
 
 /// What a Pod's readinessProbe says.
 #[derive(Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, on its way into settings")]
 pub(crate) enum Readiness {
     /// Ask this.
     Probe(Probe),

@@ -55,6 +55,7 @@ pub(crate) struct Settings {
 
 /// Which probe the settings ask for.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one for each settings, beside a part that is much larger")]
 pub(crate) enum ProbeChoice {
     /// This one, and whether it says itself what it speaks.
     Named(Probe, bool),

@@ -86,7 +86,7 @@ pub(crate) fn redirect(
 ) -> Response<Body> {
     let fixed = match &to.target {
         RedirectTarget::Listener { host, .. } => host.is_some(),
-        RedirectTarget::Url(_) => true,
+        RedirectTarget::Url { .. } => true,
     };
     if host.is_empty() && !fixed {
         let detail = "the request names no host to be redirected to";

@@ -12,7 +12,7 @@ use super::forward::{Headers, Outbound};
 use crate::cluster::{Active, LiveCluster, LiveEndpoint};
 use crate::timer;
 use crate::upstream::h1::{self, Connection};
-use crate::upstream::{Carrier, ConnectError, Cut, Exchange, Link, Offer, Opening, Secured, Turn, connect};
+use crate::upstream::{Carrier, ConnectError, Cut, Exchange, Link, Offer, Secured, Turn, connect};
 
 /// What a request asks of what carries it.
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +118,8 @@ impl Outbound<'_> {
             return Err(self.late(address).into());
         }
         let made = self.make(endpoint, secured, speaks, limit).await;
-        if made.is_err() {
-            opening.map(Opening::failed);
+        if let (Err(_), Some(opening)) = (&made, opening) {
+            opening.failed();
         }
         made
     }

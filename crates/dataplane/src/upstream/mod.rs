@@ -11,7 +11,7 @@ mod tls;
 
 pub(crate) use connect::{ConnectError, configure, connect};
 pub(crate) use exchange::{Carrier, Socket};
-pub(crate) use http2::{Exchange, Opening, Sessions, Turn, single};
+pub(crate) use http2::{Exchange, Sessions, Turn, single};
 pub(crate) use link::{Counted, Cut, Link};
 pub(crate) use pool::Pool;
 pub(crate) use tls::{Connector, Offer, Secured};

@@ -31,6 +31,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest head.
 const HEAD_BYTES: usize = 16 * 1024;
 
+/// From the id of a request to the line of the access log.
+pub type FindRequest = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// Where the answers come from.
 #[derive(Clone)]
 pub struct Sources {
@@ -41,7 +44,7 @@ pub struct Sources {
     /// What `/status` shows; called for each request, on the admin server's thread.
     pub status: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// What `/requests/ID` shows: the line of the access log, or `None` when it is not known.
-    pub request: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub request: Arc<FindRequest>,
 }
 
 impl std::fmt::Debug for Sources {

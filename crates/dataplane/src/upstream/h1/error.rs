@@ -105,7 +105,9 @@ impl Error {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         match self {
-            Self::Read(error) | Self::Write(error) => error.get_ref().is_some_and(|error| error.is::<rustls::Error>()),
+            Self::Read(error) | Self::Write(error) => {
+                error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+            }
             // The library keeps no more of it than the kind, and TLS alone has this one.
             Self::Http2(error) => error.get_io().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData),
             _ => false,

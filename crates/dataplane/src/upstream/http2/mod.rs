@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use self::exchange::Exchange;
 use self::opening::Handshake;
-pub(crate) use self::opening::{Opening, Turn};
+pub(crate) use self::opening::Turn;
 use super::link::Cut;
 use super::tls::{Secured, serves};
 use crate::cluster::{Connected, LiveEndpoint};
