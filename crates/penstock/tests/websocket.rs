@@ -63,9 +63,9 @@ async fn a_close_of_the_client_keeps_its_code() {
     backend_saw(&backend, &["close 4321"]).await;
     closed(&gateway, "client", 1).await;
     gateway.wait_metric("penstock_websocket_open", &[], 0.0).await;
-    let metrics = gateway.metrics().await;
     let labels = [("gateway", "edge/shop"), ("listener", "http"), ("rule", "edge/all")];
-    assert_eq!(metrics.value("penstock_websocket_opened_total", &labels), Some(1.0));
+    gateway.wait_metric("penstock_websocket_opened_total", &labels, 1.0).await;
+    let metrics = gateway.metrics().await;
     assert_eq!(metrics.sum("penstock_websocket_duration_seconds_count", &labels[..2]), 1.0);
     gateway.wait_metric("penstock_requests_total", &[("code", "101")], 1.0).await;
 }

@@ -111,9 +111,17 @@ mod tests {
         let all = endpoints(&[1, 1, 1, 1]);
         let begin = Instant::now() + WINDOW * 2;
         all[3].begin_anew(begin);
-        assert_eq!(percent(&all, begin, 0.0), [32, 32, 32, 3]);
-        assert_eq!(percent(&all, begin, 50.0), [29, 29, 29, 14]);
-        assert_eq!(percent(&all, begin, 100.0), [25, 25, 25, 25]);
+        // One more or less: the clock that ages are counted by goes on.
+        let about = |seconds: f64, expected: [u64; 4]| {
+            let shares = percent(&all, begin, seconds);
+            assert!(
+                shares.iter().zip(expected).all(|(share, wanted)| share.abs_diff(wanted) <= 1),
+                "{seconds} s: {shares:?}"
+            );
+        };
+        about(0.0, [32, 32, 32, 3]);
+        about(50.0, [29, 29, 29, 14]);
+        about(100.0, [25, 25, 25, 25]);
         let weighted = endpoints(&[3, 1]);
         weighted[0].begin_anew(begin);
         assert_eq!(percent(&weighted, begin, 33.34), [50, 50]);

@@ -45,6 +45,7 @@ impl Site {
     }
 
     pub(super) fn refused(&self, reason: &str) -> u64 {
+        self.worker.metrics.flush();
         self.metrics.refused.with_label_values(&["none", reason]).get()
     }
 }
