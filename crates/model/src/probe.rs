@@ -44,6 +44,9 @@ pub enum Question {
         /// What a good answer is.
         accept: HealthMatch,
     },
+    /// `GET /` where nobody says what to ask: any complete answer below 500 is good, and over HTTP/2 a reset of the stream, which is
+    /// what servers of gRPC's C core (Python, Ruby, PHP, C++) have for a GET.
+    Lives,
     /// `grpc.health.v1.Health/Check`, which SERVING alone answers well (grpc/doc/health-checking.md).
     Grpc {
         /// The service that is asked about; empty: the server as a whole.

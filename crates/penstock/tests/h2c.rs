@@ -166,6 +166,17 @@ async fn without_a_probe_of_its_own_any_answer_below_500_is_good() {
 }
 
 #[tokio::test]
+async fn a_server_that_resets_what_is_no_call_lives() {
+    let backend = H2c::start().await;
+    backend.take_only_calls();
+    let gateway = gateway(&backend).await;
+    assert_eq!(becomes(&gateway, "Up").await, "");
+    // What is asked for by name has to be answered.
+    gateway.replace(&probed(&backend, "H2C", "path: /ready"));
+    assert!(becomes(&gateway, "Down").await.starts_with("BadAnswer: "));
+}
+
+#[tokio::test]
 async fn probes_call_the_health_service() {
     let backend = H2c::start().await;
     let gateway = Gateway::start(&probed(&backend, "H2C", "grpc: {service: chat}")).await;

@@ -79,8 +79,8 @@ fn status_range(codes: &str) -> Option<StatusRange> {
     (first <= last).then_some(StatusRange { first, last })
 }
 
-/// What is asked where nobody says anything: any complete HTTP answer below 500 is good. A healthy server of gRPC has a status
-/// of 404, 405 or 415 for a GET, or 200 with a `grpc-status`.
+/// What is asked where nobody says anything. A healthy server of gRPC has a status of 404, 405 or 415 for a GET, 200 with a
+/// `grpc-status`, or a reset.
 pub(crate) fn default(host: Option<&str>, tls: Option<&UpstreamTls>, protocol: Protocol) -> Probe {
     Probe {
         name: "default".into(),
@@ -88,7 +88,7 @@ pub(crate) fn default(host: Option<&str>, tls: Option<&UpstreamTls>, protocol: P
         protocol,
         host: host.unwrap_or(LOCALHOST).into(),
         headers: Vec::new(),
-        question: get("/".into(), 100, 499),
+        question: Question::Lives,
         port: None,
         interval: Duration::from_secs(30),
         timeout: Duration::from_secs(30),

@@ -102,6 +102,12 @@ async fn ask(probe: &Probe, carrier: Carrier) -> Result<(), Unhealthy> {
             let answer = exchange(carrier, probe, &Method::GET, path, None).await?;
             judge(accept, &answer)
         }
+        Question::Lives => match exchange(carrier, probe, &Method::GET, "/", None).await {
+            Ok(answer) if answer.status < 500 => Ok(()),
+            Ok(answer) => Err(Unhealthy::Status(answer.status)),
+            Err(Unhealthy::Answer(Error::Http2(error))) if error.is_reset() && error.is_remote() => Ok(()),
+            Err(error) => Err(error),
+        },
         Question::Grpc { service } => {
             let body = Some((grpc::CONTENT_TYPE, grpc::request(service)));
             let answer = exchange(carrier, probe, &Method::POST, grpc::PATH, body).await?;

@@ -32,6 +32,7 @@ struct State {
     tls: Mutex<Option<Arc<ServerConfig>>>,
     http1: Option<SocketAddr>,
     not_serving: AtomicBool,
+    only_calls: AtomicBool,
 }
 
 /// The method of gRPC's health service that probes call.
@@ -83,6 +84,11 @@ impl H2c {
     /// What its health service says of the server and of the service `chat`, the only one that it knows.
     pub(crate) fn set_serving(&self, serving: bool) {
         self.state.not_serving.store(!serving, Ordering::Relaxed);
+    }
+
+    /// A GET is reset from now on, as gRPC's C core does it.
+    pub(crate) fn take_only_calls(&self) {
+        self.state.only_calls.store(true, Ordering::Relaxed);
     }
 
     /// Where it listens.
@@ -137,7 +143,11 @@ where
     loop {
         tokio::select! {
             request = connection.accept() => match request {
-                Some(Ok((request, respond))) => {
+                Some(Ok((request, mut respond))) => {
+                    if request.method() == Method::GET && state.only_calls.load(Ordering::Relaxed) {
+                        respond.send_reset(Reason::INTERNAL_ERROR);
+                        continue;
+                    }
                     let serving = !state.not_serving.load(Ordering::Relaxed);
                     tokio::spawn(answer(request, respond, serving));
                 }

@@ -330,6 +330,7 @@ fn probe(probe: &Probe) -> String {
             let body = accept.body.as_ref().map(|body| format!(" body {body:?}")).unwrap_or_default();
             (format!("GET {host}{path}"), format!("{}{body}", statuses.collect::<Vec<_>>().join(",")))
         }
+        Question::Lives => (format!("GET {host}/"), "100-499".to_owned()),
         Question::Grpc { service } => (format!("gRPC health of {service:?} at {host}"), "SERVING".to_owned()),
     };
     format!(
