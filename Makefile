@@ -102,6 +102,12 @@ observability: ## Test metrics, alerts and dashboard with a real Prometheus agai
 	@$(CARGO) build --locked -p penstock
 	tests/observability/run.sh
 
+.PHONY: grpc
+grpc: ## Test gRPC with the client and server of its C core through the built binary
+	@$(SETUP) rust cc openssl venv
+	@$(CARGO) build --locked -p penstock
+	tests/grpc/run.sh
+
 .PHONY: image
 image: ## Build the image localhost/penstock:dev with this machine's cargo and podman
 	@$(SETUP) rust cc podman

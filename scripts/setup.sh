@@ -4,7 +4,7 @@
 #   rust       cargo, rustfmt and clippy; installed with rustup into the home folder when cargo is missing
 #   cc         a C compiler, for mimalloc and aws-lc
 #   openssl    for the certificates of the test cluster
-#   venv       python3 with venv, for the Autobahn test suite
+#   venv       python3 with venv, for the tests with gRPC and the Autobahn test suite
 #   yaml       python3 with PyYAML, for the tests of the charts
 #   podman     for images
 #   prometheus prometheus and promtool; Debian's package is unpacked into a cache when they are missing, no root
