@@ -30,6 +30,8 @@ pub(crate) struct Live {
 pub(crate) struct PortFacts {
     /// Connections begin with TLS.
     pub(crate) tls: bool,
+    /// Number and TLS of its listener where it has only one: it takes clients of any server name.
+    pub(crate) only_tls: Option<(u64, Arc<ServerTls>)>,
     /// The name of its first listener, and whom that believes about clients.
     pub(crate) listener: Name,
     pub(crate) client_address: ClientAddress,

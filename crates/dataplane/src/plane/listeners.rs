@@ -73,20 +73,27 @@ pub(super) fn build(config: &Config, before: &Live, leaving: &Leaving, secrets: 
 
 /// What is known of each local port. Listeners that share one are told apart by host only: its connections count under
 /// the first of them.
-pub(super) fn ports(config: &Config, metrics: &Metrics) -> HashMap<u16, PortFacts, RandomState> {
+pub(super) fn ports(config: &Config, listeners: &Listeners, metrics: &Metrics) -> HashMap<u16, PortFacts, RandomState> {
     let mut ports: HashMap<u16, PortFacts, RandomState> = HashMap::default();
     for listener in &config.listeners {
-        ports.entry(listener.bind_port).or_insert_with(|| {
+        let mut first = false;
+        let facts = ports.entry(listener.bind_port).or_insert_with(|| {
+            first = true;
             let gateway = listener.id.gateway.to_string();
             let labels = [&*gateway, &*listener.id.name];
+            let only_tls = listeners.get(&listener.id).and_then(|state| Some((state.number, state.tls.clone()?)));
             PortFacts {
                 tls: listener.tls.is_some(),
+                only_tls,
                 listener: listener.id.name.clone(),
                 client_address: listener.client_address.clone(),
                 open: metrics.connections_open.with_label_values(&labels),
                 accepted: metrics.connections.with_label_values(&labels),
             }
         });
+        if !first {
+            facts.only_tls = None;
+        }
     }
     ports
 }

@@ -197,7 +197,7 @@ impl Plane {
             Arc::new(RouteState::new(route, |id| clusters.get(id).cloned()))
         });
         let listeners = listeners::build(&config, &before, &self.leaving, &self.tickets.current());
-        let ports = listeners::ports(&config, &self.metrics);
+        let ports = listeners::ports(&config, &listeners, &self.metrics);
         self.observe_stage("compile", started);
         let departure = Departure { timeout: self.options.drain_timeout, spread: self.options.drain_spread };
         let back = self.leaving.come_back(&listeners);

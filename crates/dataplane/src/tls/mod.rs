@@ -5,6 +5,7 @@ mod certificates;
 mod client_auth;
 mod client_certificate;
 mod config;
+mod stream;
 mod tickets;
 
 use std::io;
@@ -13,20 +14,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::server::TlsStream;
 
+use self::stream::{Begun, Opening};
 use crate::exchange::Tls;
 use crate::worker::Worker;
 
 pub(crate) use client_certificate::{ClientCertificate, PREFIX as CLIENT_CERTIFICATE, Verdict};
 pub(crate) use config::{ServerTls, server_tls};
+pub(crate) use stream::ServerStream;
 pub(crate) use tickets::{own_secrets, rest};
 
 /// From the first byte of a connection to the end of its handshake.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// First byte of a TLS record that carries a handshake (RFC 8446 5.1).
-const HANDSHAKE_RECORD: u8 = 22;
 
 /// Why there is no TLS on a connection.
 #[derive(Debug)]
@@ -48,31 +47,36 @@ pub(crate) async fn handshake(
     worker: &Rc<Worker>,
     port: u16,
     stream: TcpStream,
-) -> Result<(TlsStream<TcpStream>, Tls), HandshakeError> {
-    let mut first = [0; 1];
-    if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE_RECORD {
-        return Err(HandshakeError::NotTls(stream));
-    }
-    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
-    let live = worker.live();
-    let hello = start.client_hello();
-    let name = hello.server_name().unwrap_or_default();
-    let found = live
-        .routes
-        .listener_for(port, name)
-        .and_then(|table| live.listeners.get(&table.listener.id))
-        .or_else(|| live.default_tls(port))
-        .and_then(|listener| Some((listener.number, listener.tls.clone()?)));
-    drop(live);
+) -> Result<(ServerStream<TcpStream>, Tls), HandshakeError> {
+    let mut opening = match Opening::begin(stream).await? {
+        Begun::Tls(opening) => opening,
+        Begun::Other(stream) => return Err(HandshakeError::NotTls(stream)),
+    };
+    // Where there is no choice the ClientHello need not be read twice.
+    let only = worker.live().ports.get(&port).and_then(|facts| facts.only_tls.clone());
+    let found = match only {
+        Some(only) => Some(only),
+        None => {
+            let accepted = opening.client_hello().await?;
+            let hello = accepted.client_hello();
+            let live = worker.live();
+            let found = live
+                .routes
+                .listener_for(port, hello.server_name().unwrap_or_default())
+                .and_then(|table| live.listeners.get(&table.listener.id))
+                .or_else(|| live.default_tls(port));
+            found.and_then(|listener| Some((listener.number, listener.tls.clone()?)))
+        }
+    };
     let Some((listener, tls)) = found else {
         return Err(io::Error::new(io::ErrorKind::NotFound, "no HTTPS listener for the server name").into());
     };
-    let stream = start.into_stream(Arc::clone(&tls.config)).await?;
-    let (_, connection) = stream.get_ref();
-    let version = connection.protocol_version().and_then(|version| version.as_str());
-    let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-    let http2 = connection.alpn_protocol() == Some(b"h2");
-    let client = tls.clients.as_ref().map(|clients| Rc::new(clients.judge(connection.peer_certificates())));
+    let stream = opening.accept(Arc::clone(&tls.config)).await?;
+    let agreed = stream.agreed();
+    let version = agreed.protocol_version().and_then(|version| version.as_str());
+    let cipher = agreed.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let http2 = agreed.alpn_protocol() == Some(b"h2");
+    let client = tls.clients.as_ref().map(|clients| Rc::new(clients.judge(agreed.peer_certificates())));
     let agreed = Tls { listener, client, version, cipher, http2 };
     Ok((stream, agreed))
 }

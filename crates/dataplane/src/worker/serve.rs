@@ -22,7 +22,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
 use super::accept::Counted;
 use super::io::{Flow, Io};
@@ -30,7 +29,7 @@ use super::sniff::First;
 use super::{Port, Worker, http2, sniff};
 use crate::exchange::{Downstream, Held, Tls, serve};
 use crate::timer::{self, PutOff, Span, Tick};
-use crate::tls;
+use crate::tls::{self, ServerStream};
 
 /// A connection that is idle that long gives its buffers back.
 const PARK_AFTER: Span = Span::at_least(Duration::from_millis(200));
@@ -47,25 +46,20 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nc
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 59\r\n\
     connection: close\r\n\r\n400 Bad Request: this port speaks HTTPS; use https:// here\n";
 
-/// A stream that can say that something is there to be read, without a buffer to read it into.
+/// A stream that can say that something is there to be read, without a buffer to read it into. An error: nothing will be.
 pub(crate) trait Parked: AsyncRead + AsyncWrite + Unpin + 'static {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>>;
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>>;
 }
 
 impl Parked for TcpStream {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.poll_read_ready(cx)
     }
 }
 
-impl Parked for TlsStream<TcpStream> {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let (tcp, tls) = self.get_ref();
-        // What came together with the end of the handshake is decrypted already, and the socket has nothing more.
-        if !tls.wants_read() {
-            return Poll::Ready(Ok(()));
-        }
-        tcp.poll_read_ready(cx)
+impl Parked for ServerStream<TcpStream> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        ServerStream::poll_readable(self, cx)
     }
 }
 
@@ -139,7 +133,7 @@ async fn connection<S: Parked>(
     loop {
         if early.is_empty() {
             clock.put_off(if downstream.last.get() { const { Span::at_least(LINGER) } } else { KEEP_ALIVE });
-            if !readable(&stream, &downstream, &port, &mut clock).await {
+            if !readable(&mut stream, &downstream, &port, &mut clock).await {
                 let _ = stream.shutdown().await;
                 return;
             }
@@ -182,7 +176,7 @@ async fn connection<S: Parked>(
 
 /// Waits for the next byte; `false` when the connection should end instead. When the port closes, a client that is about
 /// to send its next request still gets it answered: that answer then says that it is the last one.
-async fn readable<S: Parked>(stream: &S, downstream: &Downstream, port: &Port, clock: &mut PutOff) -> bool {
+async fn readable<S: Parked>(stream: &mut S, downstream: &Downstream, port: &Port, clock: &mut PutOff) -> bool {
     let mut closed = pin!(port.closed());
     poll_fn(|cx| {
         if let Poll::Ready(result) = stream.poll_readable(cx) {

@@ -9,6 +9,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -86,11 +87,14 @@ impl TlsClient {
         Arc::clone(&self.config)
     }
 
-    /// The handshake on a TCP connection, with this server name.
+    /// The handshake on a connection, with this server name.
     ///
     /// # Errors
     /// The name is none, or one side refused the other.
-    pub async fn connect(&self, stream: TcpStream, server_name: &str) -> Result<TlsStream<TcpStream>> {
+    pub async fn connect<S>(&self, stream: S, server_name: &str) -> Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let name =
             ServerName::try_from(server_name.to_owned()).with_context(|| format!("server name {server_name}"))?;
         let connector = TlsConnector::from(Arc::clone(&self.config));

@@ -9,7 +9,7 @@ use super::*;
 
 /// Always worth a try.
 impl Parked for DuplexStream {
-    fn poll_readable(&self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_readable(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }
