@@ -76,8 +76,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Opening<S> {
             if taken.is_err() || !stream.agreed().is_handshaking() {
                 break;
             }
-            poll_fn(|cx| stream.poll_send(cx)).await?;
-            taken = poll_fn(|cx| stream.poll_more(cx, &mut ReadBuf::new(&mut []))).await;
+            // Both at once: a client may first want to be rid of a message that we have not read (the library's reads nothing
+            // while its own is not sent).
+            taken = poll_fn(|cx| {
+                stream.send_meanwhile(cx)?;
+                stream.poll_more(cx, &mut ReadBuf::new(&mut []))
+            })
+            .await;
         }
         // In TLS 1.3 the client has the last word of the handshake, and what is left are tickets.
         if taken.is_err() || stream.agreed().protocol_version() != Some(ProtocolVersion::TLSv1_3) {

@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
     }
 
     /// Writes what waits, if the client takes it.
-    fn send_meanwhile(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    pub(super) fn send_meanwhile(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.poll_send(cx) {
             Poll::Ready(result) => result,
             Poll::Pending => Ok(()),

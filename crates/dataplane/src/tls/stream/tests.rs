@@ -73,11 +73,52 @@ async fn echo(mut stream: ServerStream<DuplexStream>, read: usize, vectored: boo
         }
         stream.flush().await.unwrap();
     }
+    // Without a message the tickets may still be there.
+    stream.flush().await.unwrap();
     assert_eq!(stream.held(), 0, "nothing is kept for an idle client");
     stream.write_all(b"bye").await.unwrap();
     stream.shutdown().await.unwrap();
     assert!(stream.write(b"too late").await.is_err());
     stream
+}
+
+/// Messages of these sizes are sent back over a pipe that holds `capacity` bytes, by a server that reads `read` at a time.
+fn bytes_arrive(capacity: usize, read: usize, sizes: &[usize], tls12: bool, with_hello: bool, vectored: bool) {
+    // Byte by byte only as much as is quick.
+    let most = if capacity < 40 || read < 100 { 1_000 } else { 40_000 };
+    let messages: Vec<Vec<u8>> = sizes.iter().map(|size| pattern(*size.min(&most))).collect();
+    let client = if tls12 { TlsClient::tls12(&CA) } else { TlsClient::new(&CA) };
+    run(async {
+        let (near, far) = duplex(capacity);
+        let server = async { echo(accept(far, with_hello).await.unwrap(), read, vectored).await };
+        let client = async {
+            let (mut from, mut to) = tokio::io::split(connect(near, client.config()).await.unwrap());
+            let send = async {
+                for message in &messages {
+                    to.write_all(message).await.unwrap();
+                    to.flush().await.unwrap();
+                }
+                to.shutdown().await.unwrap();
+            };
+            let mut seen = Vec::new();
+            // An end without close_notify would be an error.
+            let receive = async { from.read_to_end(&mut seen).await.unwrap() };
+            tokio::join!(send, receive);
+            seen
+        };
+        let (_, seen) = tokio::join!(server, client);
+        assert!(seen == [messages.concat(), b"bye".to_vec()].concat());
+    });
+}
+
+/// The client has a message to send, which does not fit into the pipe, before it reads on in the server's flight.
+#[test]
+fn both_sides_of_a_handshake_may_be_under_way() {
+    for (capacity, sizes) in [(1, &[][..]), (2, &[35, 8804, 39, 35725, 30190]), (5, &[100])] {
+        for with_hello in [true, false] {
+            bytes_arrive(capacity, 8, sizes, false, with_hello, true);
+        }
+    }
 }
 
 proptest! {
@@ -90,31 +131,7 @@ proptest! {
         sizes in prop::collection::vec(prop_oneof![0..40_usize, 0..40_000_usize], 0..5),
         (tls12, with_hello, vectored) in any::<(bool, bool, bool)>(),
     ) {
-        // Byte by byte only as much as is quick.
-        let most = if capacity < 40 || read < 100 { 1_000 } else { 40_000 };
-        let messages: Vec<Vec<u8>> = sizes.iter().map(|size| pattern(*size.min(&most))).collect();
-        let client = if tls12 { TlsClient::tls12(&CA) } else { TlsClient::new(&CA) };
-        run(async {
-            let (near, far) = duplex(capacity);
-            let server = async { echo(accept(far, with_hello).await.unwrap(), read, vectored).await };
-            let client = async {
-                let (mut from, mut to) = tokio::io::split(connect(near, client.config()).await.unwrap());
-                let send = async {
-                    for message in &messages {
-                        to.write_all(message).await.unwrap();
-                        to.flush().await.unwrap();
-                    }
-                    to.shutdown().await.unwrap();
-                };
-                let mut seen = Vec::new();
-                // An end without close_notify would be an error.
-                let receive = async { from.read_to_end(&mut seen).await.unwrap() };
-                tokio::join!(send, receive);
-                seen
-            };
-            let (_, seen) = tokio::join!(server, client);
-            assert!(seen == [messages.concat(), b"bye".to_vec()].concat());
-        });
+        bytes_arrive(capacity, read, &sizes, tls12, with_hello, vectored);
     }
 
     #[test]
