@@ -22,6 +22,8 @@ use crate::worker::Worker;
 pub(crate) use client_certificate::{ClientCertificate, PREFIX as CLIENT_CERTIFICATE, Verdict};
 pub(crate) use config::{ServerTls, server_tls};
 pub(crate) use stream::ServerStream;
+#[cfg(test)]
+pub(crate) use stream::tests as stream_tests;
 pub(crate) use tickets::{own_secrets, rest};
 
 /// From the first byte of a connection to the end of its handshake.

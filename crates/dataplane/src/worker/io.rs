@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::serve::Parked;
 use crate::timer::{self, Tick};
 
 /// A client's stream.
@@ -27,11 +28,13 @@ pub(crate) struct Flow {
     dirty: Cell<bool>,
     /// Since when the client has taken nothing of what waits for it.
     blocked: Cell<Tick>,
+    /// How many bytes the stream had taken and not sent when it was last blocked: TLS encrypts more than the socket takes.
+    unsent: Cell<usize>,
 }
 
 impl Default for Flow {
     fn default() -> Self {
-        Self { dirty: Cell::new(false), blocked: Cell::new(Tick::NEVER) }
+        Self { dirty: Cell::new(false), blocked: Cell::new(Tick::NEVER), unsent: Cell::new(0) }
     }
 }
 
@@ -46,8 +49,9 @@ impl Flow {
         self.blocked.get()
     }
 
-    fn block(&self) {
-        if self.blocked.get() == Tick::NEVER {
+    fn block(&self, unsent: usize) {
+        let before = self.unsent.replace(unsent);
+        if self.blocked.get() == Tick::NEVER || unsent < before {
             self.blocked.set(timer::now());
         }
     }
@@ -76,18 +80,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Io<S> {
+impl<S: Parked> Io<S> {
     fn written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.flow.dirty.set(true);
         match result {
             Poll::Ready(_) => self.flow.blocked.set(Tick::NEVER),
-            Poll::Pending => self.flow.block(),
+            Poll::Pending => self.flow.block(self.stream.unsent()),
         }
         result
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
+impl<S: Parked> AsyncWrite for Io<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.written(result)
@@ -109,7 +113,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx) else {
             // What TLS has encrypted may wait for the client although no write does.
-            self.flow.block();
+            self.flow.block(self.stream.unsent());
             return Poll::Pending;
         };
         self.flow.dirty.set(false);

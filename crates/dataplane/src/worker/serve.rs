@@ -46,9 +46,15 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nc
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 59\r\n\
     connection: close\r\n\r\n400 Bad Request: this port speaks HTTPS; use https:// here\n";
 
-/// A stream that can say that something is there to be read, without a buffer to read it into. An error: nothing will be.
+/// A client's stream.
 pub(crate) trait Parked: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// Says that something is there to be read, without a buffer to read it into. An error: nothing will be.
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>>;
+
+    /// How many bytes it has, of those that were written, which the client does not take.
+    fn unsent(&self) -> usize {
+        0
+    }
 }
 
 impl Parked for TcpStream {
@@ -57,9 +63,13 @@ impl Parked for TcpStream {
     }
 }
 
-impl Parked for ServerStream<TcpStream> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Parked for ServerStream<S> {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         ServerStream::poll_readable(self, cx)
+    }
+
+    fn unsent(&self) -> usize {
+        ServerStream::unsent(self)
     }
 }
 
@@ -134,8 +144,7 @@ async fn connection<S: Parked>(
         if early.is_empty() {
             clock.put_off(if downstream.last.get() { const { Span::at_least(LINGER) } } else { KEEP_ALIVE });
             if !readable(&mut stream, &downstream, &port, &mut clock).await {
-                let _ = stream.shutdown().await;
-                return;
+                return say_last(&mut stream, b"").await;
             }
             if !sniffed {
                 let begun = match sniff::there_now(&mut stream).await {
@@ -172,6 +181,15 @@ async fn connection<S: Parked>(
             Step::Done => return,
         }
     }
+}
+
+/// Ends a connection with these words, if the client takes them soon: over TLS there is always something to be said.
+async fn say_last<S: Parked>(stream: &mut S, words: &[u8]) {
+    let end = async {
+        stream.write_all(words).await?;
+        stream.shutdown().await
+    };
+    let _ = timer::timeout(LINGER, Box::pin(end)).await;
 }
 
 /// Waits for the next byte; `false` when the connection should end instead. When the port closes, a client that is about
@@ -261,8 +279,7 @@ async fn drive<S: Parked>(
             downstream.count_refused("none", "timeout");
             if waiting == Waiting::Head {
                 let (mut stream, _) = connection.into_parts().io.into_inner().into_inner();
-                let _ = stream.write_all(TOO_SLOW).await;
-                let _ = stream.shutdown().await;
+                say_last(&mut stream, TOO_SLOW).await;
             }
             Step::Done
         }

@@ -12,7 +12,7 @@ mod opening;
 mod server;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use self::opening::{Begun, Opening};
 pub(crate) use self::server::ServerStream;

@@ -42,6 +42,11 @@ impl<S> ServerStream<S> {
         self.session.state()
     }
 
+    /// Encrypted bytes that the client did not take yet.
+    pub(crate) fn unsent(&self) -> usize {
+        self.out.len()
+    }
+
     /// Bytes of its own that it has room for.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {

@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::{Begun, Opening, ServerStream};
 
-static CA: LazyLock<Ca> = LazyLock::new(|| Ca::new("test"));
+pub(crate) static CA: LazyLock<Ca> = LazyLock::new(|| Ca::new("test"));
 static SERVER: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| {
     let mut config = ServerConfig::clone(&CA.server(&["a.example"]).server_config());
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
@@ -37,7 +37,7 @@ async fn connect(io: DuplexStream, config: Arc<ClientConfig>) -> io::Result<TlsS
 }
 
 /// Both ends after a handshake, over a pipe that holds so many bytes.
-async fn pair(capacity: usize, client: &TlsClient) -> (TlsStream<DuplexStream>, ServerStream<DuplexStream>) {
+pub(crate) async fn pair(capacity: usize, client: &TlsClient) -> (TlsStream<DuplexStream>, ServerStream<DuplexStream>) {
     let (near, far) = duplex(capacity);
     let (client, server) = tokio::join!(connect(near, client.config()), accept(far, true));
     (client.unwrap(), server.unwrap())

@@ -21,13 +21,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::{Builder, Connection};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::meter::{Meter, Metered};
 use super::Port;
 use super::accept::Counted;
 use super::io::{Flow, Io};
-use super::serve::{LINGER, STALLED_WRITE};
+use super::serve::{LINGER, Parked, STALLED_WRITE};
 use crate::exchange::{Downstream, Guard};
 use crate::timer::{self, Sleep, Span, Tick};
 
@@ -80,7 +79,7 @@ pub(super) async fn connection<S>(
     early: Bytes,
     _counted: Counted,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Parked,
 {
     let flow = Rc::new(Flow::default());
     let meter = Rc::new(Meter::new());
@@ -125,10 +124,7 @@ enum State {
     Ending,
 }
 
-impl<S> Driver<S>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+impl<S: Parked> Driver<S> {
     fn poll<C: Future<Output = ()>>(&mut self, cx: &mut Context<'_>, mut closed: Pin<&mut C>) -> Poll<()> {
         loop {
             if self.poll_streams(cx).is_ready() {
