@@ -77,7 +77,8 @@ async fn kubectl_penstock_shows_every_pod() {
     let pods: Vec<&str> = text.lines().filter(|line| line.starts_with("Pod ")).collect();
     assert_eq!(pods.len(), wanted, "{text}");
     assert_eq!(pods.iter().filter(|pod| pod.contains(", leader, ")).count(), 1, "{text}");
-    let rows = text.lines().filter(|line| line.split_whitespace().next() == Some(&name)).count();
+    let row = [name.as_str(), "http", "80"];
+    let rows = text.lines().filter(|line| line.split_whitespace().take(3).eq(row)).count();
     assert_eq!(rows, wanted, "each has the listener\n{text}");
 }
 
