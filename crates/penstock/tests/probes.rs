@@ -4,7 +4,7 @@ mod support;
 #[path = "support/ws.rs"]
 mod ws;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use penstock_testkit::{Backend, DEADLINE, Request, until};
 use serde_json::Value;
@@ -309,4 +309,33 @@ async fn probes_of_one_endpoint_never_overlap() {
     assert!(most <= 1, "{most} connections at once");
     assert_eq!(becomes(&gateway, &one, "Up").await, "");
     tokio::time::timeout(Duration::from_secs(5), gateway.get("a.example", "/x")).await.expect("an answer");
+}
+
+#[tokio::test]
+async fn first_probes_are_spread_over_five_seconds() {
+    let mut backends = Vec::new();
+    for n in 0..12 {
+        backends.push(Backend::start(&format!("b{n}")).await);
+    }
+    let spec = "probes: [{name: p, path: /alive, interval: 1m}]\nbackendSettings: [{name: s, probe: p}]\n";
+    let objects = [
+        http_gateway(spec),
+        rule("all", "backend: {services: [{name: app, port: 80}], settings: s}"),
+        service("app", &backends.iter().collect::<Vec<_>>()),
+    ];
+    let _gateway = Gateway::start(&objects).await;
+    let (ready, mut first) = (Instant::now(), None);
+    let probed = || async { backends.iter().filter(|backend| backend.count("/alive") > 0).count() };
+    let all = |probed: &usize| {
+        if *probed > 0 {
+            first.get_or_insert_with(Instant::now);
+        }
+        *probed == backends.len()
+    };
+    until("every backend to be probed once", DEADLINE, probed, all).await;
+    let (last, spread) = (ready.elapsed(), first.unwrap().elapsed());
+    assert!(last < Duration::from_secs(7), "within 5 s, and not over the interval of a minute: {last:?}");
+    // By chance all of them within one second: once in a million runs.
+    assert!(spread > Duration::from_secs(1), "{spread:?}");
+    assert_eq!(backends.iter().map(|backend| backend.count("/alive")).sum::<usize>(), backends.len(), "one each");
 }

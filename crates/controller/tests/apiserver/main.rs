@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests: a panic is how they report a failure")]
 
 mod events;
+mod limits;
 mod reading;
 mod services;
 mod setup;

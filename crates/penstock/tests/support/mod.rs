@@ -16,12 +16,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use penstock_testkit::{
-    Backend, Connection, DEADLINE, Manifests, Metrics, Process, Request, Response, client, free_port, until,
+    Backend, Connection, DEADLINE, Manifests, Metrics, Process, ProcessBuilder, Request, Response, client, free_port,
+    until,
 };
 use serde_json::Value;
 
 pub(crate) use manifests::{HTTP, gateway, http_gateway, rule, rule_to, service, service_at};
 pub(crate) use raw::{RawBackend, read_until};
+
+/// The built binary.
+const PENSTOCK: &str = env!("CARGO_BIN_EXE_penstock");
 
 /// A running `penstock run --manifests`; killed when the value is dropped.
 pub(crate) struct Gateway {
@@ -54,13 +58,25 @@ impl Gateway {
         Self::starting_where(&[], args, objects)
     }
 
+    /// As [`start`](Self::start), by a command that takes a command, such as `prlimit --nofile=100`.
+    pub(crate) async fn start_under(command: &[&str], objects: &[String]) -> Self {
+        let process = Process::of(command[0]).args(&command[1..]).arg(PENSTOCK);
+        let mut gateway = Self::launch(process, &[], objects);
+        gateway.process.wait_ready(gateway.admin, DEADLINE).await;
+        gateway
+    }
+
     /// As [`starting`](Self::starting), with variables of the environment.
     pub(crate) fn starting_where(variables: &[(&str, &str)], args: &[&str], objects: &[String]) -> Self {
+        let process = Process::of(PENSTOCK);
+        let process = variables.iter().fold(process, |process, (name, value)| process.env(name, value));
+        Self::launch(process, args, objects)
+    }
+
+    fn launch(process: ProcessBuilder, args: &[&str], objects: &[String]) -> Self {
         let (manifests, ports) = (Manifests::new(), Mutex::default());
         manifests.write("objects.yaml", &with_ports(&ports, &objects.join("\n---\n")));
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let process = Process::of(env!("CARGO_BIN_EXE_penstock"));
-        let process = variables.iter().fold(process, |process, (name, value)| process.env(name, value));
         let process = process
             .args(["run", "--bind-address", "127.0.0.1"])
             // As variables, so that the arguments of a test go before them.

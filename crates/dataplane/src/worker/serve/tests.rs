@@ -1,7 +1,7 @@
-//! What takes minutes, on a clock of the test's: clients that read slowly, and not at all.
+//! What takes minutes, on a clock of the test's: clients that stay away, read slowly, and not at all.
 
 use penstock_testkit::TlsClient;
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::io::{AsyncBufRead, AsyncReadExt, BufReader, DuplexStream, duplex};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::Instant;
 
@@ -13,6 +13,13 @@ use crate::tls::stream_tests::{CA, pair};
 impl Parked for DuplexStream {
     fn poll_readable(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Worth a try when something is there.
+impl Parked for BufReader<DuplexStream> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(self).poll_fill_buf(cx).map_ok(|_| ())
     }
 }
 
@@ -57,6 +64,29 @@ async fn so_is_one_over_tls_for_which_all_is_encrypted_and_waits() {
         client.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
         client.flush().await.unwrap();
         is_given_up(&site, client, served).await;
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends_75_seconds_after_its_last_request() {
+    let test = async {
+        let site = Site::new();
+        let (mut near, far) = duplex(1024);
+        let served = serve(&site, BufReader::new(far));
+        let mut asked = Instant::now();
+        // It begins anew with each request.
+        for pause in [60, 60, 0] {
+            near.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+            assert!(near.read(&mut [0; 1024]).await.unwrap() > 0, "an answer");
+            asked = Instant::now();
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+        }
+        assert_eq!(near.read(&mut [0; 1]).await.unwrap(), 0, "the end");
+        let took = asked.elapsed().as_secs();
+        assert!((75..=76).contains(&took), "{took} s");
+        served.await.unwrap();
+        assert_eq!(site.refused("timeout"), 0, "nothing was refused");
     };
     LocalSet::new().run_until(test).await;
 }
