@@ -70,9 +70,12 @@ fi
 step "installing"
 for i in $image "$E2E_BACKEND_IMAGE"; do $LOAD "$i"; done
 if ! kubectl get crd routingrules.penstock.dev >/dev/null 2>&1; then own_crds=yes; fi
-helm upgrade --install penstock-crds charts/penstock-crds --namespace default --set keep=false >/dev/null
 kubectl create namespace $E2E_NAMESPACE --dry-run=client --output yaml | kubectl apply -f - >/dev/null
-helm upgrade --install $E2E_RELEASE charts/penstock --namespace $E2E_SYSTEM_NAMESPACE --create-namespace --values tests/e2e/values.yaml \
+# The test of the upgrade, the first one, makes the charts of today of those before them.
+crds=charts/penstock-crds chart=charts/penstock
+[[ $# != 0 && "$*" != *upgrade* ]] || { crds=$(echo tests/e2e/previous/penstock-crds-*.tgz) chart=$(echo tests/e2e/previous/penstock-[0-9]*.tgz); }
+helm upgrade --install penstock-crds "$crds" --namespace default --set keep=false >/dev/null
+helm upgrade --install $E2E_RELEASE "$chart" --namespace $E2E_SYSTEM_NAMESPACE --create-namespace --values tests/e2e/values.yaml \
   --set image.repository=${image%:*},image.tag=${image##*:} --wait --timeout 3m >/dev/null
 step "testing"
 cargo test --locked --quiet -p penstock-e2e --features cluster --test cluster -- --test-threads=1 --nocapture "$@"

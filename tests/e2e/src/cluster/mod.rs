@@ -139,6 +139,17 @@ spec:
         found.unwrap_or_else(|| panic!("no Deployment {}/{}", self.system, self.release))
     }
 
+    /// The chart of a release and its version, such as `penstock-0.1.0`.
+    ///
+    /// # Panics
+    /// When there is no such release.
+    pub async fn chart(&self, release: &str, namespace: &str) -> String {
+        let all = helm(&["list", "--namespace", namespace, "--output", "json"]).await;
+        let all: Vec<Value> = serde_json::from_str(&all).unwrap_or_else(|error| panic!("{all}: {error}"));
+        let chart = all.iter().find(|one| one["name"] == release).and_then(|one| one["chart"].as_str());
+        chart.unwrap_or_else(|| panic!("no release {namespace}/{release}: {all:?}")).to_owned()
+    }
+
     /// How long a leaving Pod of Penstock keeps WebSockets untouched: from its arguments, `delay + timeout - spread`.
     ///
     /// # Panics
