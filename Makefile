@@ -33,7 +33,11 @@ build: ## Build target/release/penstock
 	$(CARGO) build --locked --release -p penstock
 
 .PHONY: check
-check: check-rust check-crds check-links check-charts ## Formatting, lints, generated files, what links what: everything but tests
+check: check-version check-rust check-crds check-links check-charts ## Formatting, lints, generated files, what links what: everything but tests
+
+.PHONY: check-version
+check-version:
+	scripts/version.sh --check
 
 .PHONY: check-rust
 check-rust:
