@@ -33,7 +33,7 @@ build: ## Build target/release/penstock
 	$(CARGO) build --locked --release -p penstock
 
 .PHONY: check
-check: check-version check-rust check-crds check-links check-charts ## Formatting, lints, generated files, what links what: everything but tests
+check: check-version check-rust check-crds check-reference check-links check-charts ## Formatting, lints, generated files, what links what: everything but tests
 
 .PHONY: check-version
 check-version:
@@ -52,6 +52,12 @@ check-crds:
 	$(CARGO) run --locked --quiet -p penstock -- crds --dir target/crds
 	@diff -ru crds target/crds || { echo "crds/ differs from the types: run make crds and commit the result" >&2; exit 1; }
 	charts/sync-crds.sh --check
+
+.PHONY: check-reference
+check-reference:
+	@$(SETUP) rust cc yaml
+	@$(CARGO) build --locked --quiet -p penstock
+	scripts/reference.py --check "$${CARGO_TARGET_DIR:-target}/debug/penstock"
 
 .PHONY: check-links
 check-links:
@@ -155,3 +161,9 @@ crds: ## Generate crds/ and the chart's copy from the types
 	@$(SETUP) rust cc
 	$(CARGO) run --locked --quiet -p penstock -- crds --dir crds
 	charts/sync-crds.sh
+
+.PHONY: reference
+reference: ## Write docs/reference/ from the code
+	@$(SETUP) rust cc yaml
+	@$(CARGO) build --locked -p penstock
+	scripts/reference.py "$${CARGO_TARGET_DIR:-target}/debug/penstock"
