@@ -93,7 +93,7 @@ class Defaults(unittest.TestCase):
     def test_arguments(self):
         self.assertEqual(arguments(self.objects), [
             "run", "--class=penstock", "--gateway-service=own", "--drain-delay=15s", "--drain-timeout=30s",
-            "--proxy-protocol=off", "--access-log=json", "--log-format=json"])
+            "--proxy-protocol=off", "--access-log=json", "--log-format=json", "--snapshot-dir=/var/run/penstock"])
 
     def test_environment_names_selector_and_owner_that_exist(self):
         env = environment(self.objects)
@@ -118,6 +118,12 @@ class Defaults(unittest.TestCase):
                                    "seccompProfile": {"type": "RuntimeDefault"}})
         self.assertEqual(pod(self.objects)["containers"][0]["securityContext"],
                          {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}})
+
+    def test_what_was_read_last_is_kept_in_memory(self):
+        container = pod(self.objects)["containers"][0]
+        self.assertEqual(container["volumeMounts"], [{"name": "snapshot", "mountPath": "/var/run/penstock"}])
+        self.assertIn("--snapshot-dir=/var/run/penstock", container["args"])
+        self.assertEqual(pod(self.objects)["volumes"], [{"name": "snapshot", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}])
 
     def test_probes_and_scraping_reach_the_admin_port(self):
         container = pod(self.objects)["containers"][0]

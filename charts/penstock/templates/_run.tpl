@@ -33,6 +33,9 @@
 {{- if .Values.metrics.perRule }}
 - --metrics-per-rule
 {{- end }}
+{{- if .Values.snapshot.enabled }}
+- --snapshot-dir=/var/run/penstock
+{{- end }}
 {{- range .Values.extraArgs }}
 - {{ . | quote }}
 {{- end }}

@@ -14,14 +14,16 @@ use tokio::time::{sleep, timeout};
 
 use crate::frontend::Frontend;
 use crate::leader::{Election, LeaseSettings};
-use crate::outputs::Outputs;
+use crate::outputs::{Outputs, State};
 use crate::service::{GatewayServices, Keeper, Table};
 use crate::source::cluster::{self, LiveStatuses, Namespaces};
 use crate::source::folder;
 use crate::status::{Fronts, Writer};
-use crate::store::{Handles, Plan, Scope, Store};
+use crate::store::{Handles, Kept, Plan, Scope, Store};
 use crate::tickets::Tickets;
 
+/// How long the API server may take for the first lists, before what was kept of the last run is served.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long giving back the Lease may take.
 const STOP: Duration = Duration::from_secs(3);
 
@@ -47,6 +49,8 @@ pub struct ClusterSettings {
     pub services: GatewayServices,
     /// The Secret of the Lease's namespace with what session tickets are sealed with; none: each process has its own.
     pub tickets: Option<String>,
+    /// Folder for what was read last, for a start without the API server; none: such a start waits for it.
+    pub snapshot_dir: Option<PathBuf>,
 }
 
 impl Controller {
@@ -69,7 +73,7 @@ impl Controller {
 /// Serves a folder of manifests. Call it on a tokio runtime.
 pub fn start_folder(folder: PathBuf, frontend: impl Frontend) -> (Controller, Outputs) {
     let lists = folder::KINDS.map(|kind| Scope { kind, namespace: None }).to_vec();
-    let plan = Plan { lists, references: false, local_ports: false };
+    let plan = Plan { lists, references: false, local_ports: false, kept: None };
     let (store, Handles { changes, outputs, .. }) = Store::new(plan, frontend);
     let mut tasks = JoinSet::new();
     tasks.spawn(store.run());
@@ -92,11 +96,16 @@ pub fn start_cluster(
 ) -> (Controller, Outputs) {
     let namespaces = Namespaces(settings.watch_namespaces.iter().map(|name| Arc::from(name.as_str())).collect());
     let local_ports = matches!(settings.services, GatewayServices::Own(_));
-    let plan = Plan { lists: namespaces.lists(), references: true, local_ports };
+    let lists = namespaces.lists();
+    let kept = settings.snapshot_dir.clone().map(|folder| Kept::new(folder, &settings.class, &namespaces.0));
+    let plan = Plan { lists: lists.clone(), references: true, local_ports, kept: kept.clone() };
     let (store, handles) = Store::new(plan, frontend);
     let Handles { changes, wants, gateways, state, mut outputs } = handles;
     let mut tasks = JoinSet::new();
     tasks.spawn(store.run());
+    if let Some(kept) = kept {
+        tasks.spawn(restore(kept, lists, changes.clone(), outputs.state.clone()));
+    }
     let live = LiveStatuses::default();
     cluster::start(&mut tasks, client, &namespaces, &changes, wants, &live);
 
@@ -150,6 +159,22 @@ pub fn start_cluster(
     let (stop, stopped) = watch::channel(false);
     let election = tokio::spawn(Election { api, settings: lease, leads, state }.run(stopped));
     (Controller::new(tasks, stop, Some(election)), outputs)
+}
+
+/// Tells the store what was kept of the last run, when nothing else comes. What the API server says later replaces it.
+async fn restore(kept: Kept, lists: Vec<Scope>, changes: cluster::Sender, mut state: watch::Receiver<Arc<State>>) {
+    if timeout(PATIENCE, state.wait_for(|state| state.synced)).await.is_ok() {
+        return;
+    }
+    match kept.read(&lists) {
+        Ok(None) => {}
+        Ok(Some(last)) => {
+            tracing::warn!("the API server does not answer: serving what was read last, from {kept}");
+            // Nobody listens any more: the process ends.
+            let _ = changes.send(last);
+        }
+        Err(error) => tracing::warn!(%error, "{kept} is of no use, and the API server does not answer"),
+    }
 }
 
 /// Keeps the addresses of the Service that stands in front of everything.

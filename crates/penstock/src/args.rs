@@ -40,6 +40,10 @@ pub(crate) struct RunArgs {
     #[arg(long = "watch-namespace", env = "PENSTOCK_WATCH_NAMESPACE", value_name = "NS", value_delimiter = ',', value_parser = values::namespace)]
     pub(crate) watch_namespaces: Vec<String>,
 
+    /// Keep what was read last in this folder, and serve it when the API server does not answer a start within 3 s. It holds private keys: use an emptyDir of medium Memory [default: none]
+    #[arg(long, env = "PENSTOCK_SNAPSHOT_DIR", value_name = "DIR", conflicts_with = "manifests")]
+    pub(crate) snapshot_dir: Option<PathBuf>,
+
     /// Where listeners bind [default: :: with IPv4 mapped, else 0.0.0.0]
     #[arg(long, env = "PENSTOCK_BIND_ADDRESS", value_name = "IP")]
     pub(crate) bind_address: Option<IpAddr>,

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use penstock_api::k8s::{ConfigMap, EndpointSlice, Namespace, Pod, ReferenceGrant, Secret, Service};
 use penstock_api::{ApplicationGateway, RoutingRule};
 use penstock_model::{ClientAddress, GatewayId, Shared};
+use serde::{Deserialize, Serialize};
 
 /// Namespace and name of an object.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
     /// Its namespace; empty for objects of the cluster.
     pub namespace: Arc<str>,

@@ -12,9 +12,10 @@ use penstock_api::k8s::{
 use penstock_api::{ApplicationGateway, RoutingRule};
 use penstock_model::{GatewayId, ObjectRef, Problem};
 use penstock_translate::Key;
+use serde::{Deserialize, Serialize};
 
 /// The kinds that are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// `ApplicationGateway`.
     Gateway,
@@ -37,7 +38,7 @@ pub enum Kind {
 }
 
 /// One object by kind and key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Id {
     /// Its kind.
     pub kind: Kind,
@@ -46,7 +47,7 @@ pub struct Id {
 }
 
 /// An object of one of the kinds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Object {
     /// A gateway.
     Gateway(Arc<ApplicationGateway>),

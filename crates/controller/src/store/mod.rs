@@ -5,6 +5,7 @@
 
 mod change;
 mod debounce;
+mod kept;
 mod objects;
 mod publish;
 mod slices;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub use change::{Change, Id, Kind, Object, Scope, key};
 pub use debounce::Delays;
+pub(crate) use kept::Kept;
 
 use crate::frontend::Frontend;
 use crate::outputs::{Outputs, State};
@@ -54,6 +56,8 @@ pub(crate) struct Plan {
     pub(crate) references: bool,
     /// Whether the local ports of the gateways' own Services must be known first.
     pub(crate) local_ports: bool,
+    /// Where what was read is kept for the next start.
+    pub(crate) kept: Option<Kept>,
 }
 
 /// The task, before it runs.
@@ -66,6 +70,8 @@ pub(crate) struct Store<F> {
     objects: Objects,
     routes: Debounce,
     statuses: Debounce,
+    keeping: Debounce,
+    writing: Option<JoinHandle<()>>,
     stage: Stage<F>,
     held: Option<Held>,
     published: bool,
@@ -114,6 +120,8 @@ impl<F: Frontend> Store<F> {
             objects: Objects::default(),
             routes: Debounce::new(ROUTES),
             statuses: Debounce::new(STATUSES),
+            keeping: Debounce::new(kept::DELAYS),
+            writing: None,
             stage: Stage::Idle(frontend),
             held: None,
             published: false,
@@ -152,6 +160,9 @@ impl<F: Frontend> Store<F> {
         if effect.routes {
             self.routes.mark(Instant::now());
         }
+        if self.plan.kept.is_some() && (effect.routes || !effect.endpoints.is_empty()) {
+            self.keeping.mark(Instant::now());
+        }
     }
 
     /// When there is something to do besides taking changes.
@@ -162,7 +173,9 @@ impl<F: Frontend> Store<F> {
             }
             _ => None,
         };
-        translation.into_iter().chain(self.held.as_ref().and_then(|held| held.until)).min()
+        // Not before there is something that was good.
+        let keeping = self.keeping.due().filter(|_| self.published);
+        translation.into_iter().chain(self.held.as_ref().and_then(|held| held.until)).chain(keeping).min()
     }
 
     fn act(&mut self) {
@@ -173,6 +186,9 @@ impl<F: Frontend> Store<F> {
             self.publish(held.outcome, held.moment);
         }
         let due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        if self.published && due(self.keeping.due()) {
+            self.keep(now);
+        }
         if (due(self.routes.due()) || due(self.statuses.due()) || due(self.again)) && self.complete() {
             self.stage = match std::mem::replace(&mut self.stage, Stage::Moving) {
                 Stage::Idle(mut frontend) => {
@@ -196,6 +212,21 @@ impl<F: Frontend> Store<F> {
                 running => running,
             };
         }
+    }
+
+    /// Writes what there is into the file, on another thread, one at a time.
+    fn keep(&mut self, now: Instant) {
+        self.keeping.clear();
+        if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            return self.keeping.mark(now);
+        }
+        let Some(kept) = self.plan.kept.clone() else { return };
+        let (snapshot, answered) = (self.objects.snapshot.clone(), self.objects.answered());
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = kept.write(&snapshot, answered) {
+                tracing::warn!(%error, "{kept} is not written: a restart without the API server would find an older one, or none");
+            }
+        }));
     }
 
     /// Whether everything that is watched was read once.

@@ -37,7 +37,7 @@ pub(crate) struct Objects {
     /// Those of them that cannot be read.
     unreadable: BTreeSet<Scope>,
     /// References that were looked up, also those that lead nowhere.
-    answered: BTreeSet<Id>,
+    pub(super) answered: BTreeSet<Id>,
 }
 
 impl Objects {

@@ -46,7 +46,8 @@ fn list(kind: Kind, objects: Vec<Object>) -> Change {
 }
 
 fn start(references: bool) -> Handles {
-    let plan = Plan { lists: vec![scope(Kind::Rule), scope(Kind::EndpointSlice)], references, local_ports: false };
+    let plan =
+        Plan { lists: vec![scope(Kind::Rule), scope(Kind::EndpointSlice)], references, local_ports: false, kept: None };
     let (store, handles) = Store::new(plan, Fake);
     tokio::spawn(store.run());
     handles

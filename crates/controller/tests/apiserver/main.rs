@@ -5,6 +5,7 @@
 mod events;
 mod limits;
 mod reading;
+mod restart;
 mod services;
 mod setup;
 mod tickets;

@@ -92,6 +92,7 @@ impl Place {
             },
             services: GatewayServices::Shared(None),
             tickets: None,
+            snapshot_dir: None,
         }
     }
 

@@ -119,7 +119,8 @@ fn settings(args: &RunArgs, pod: &Pod) -> anyhow::Result<ClusterSettings> {
     };
     let tickets = std::env::var("PENSTOCK_TICKET_SECRET").ok().filter(|name| !name.is_empty());
     let (class, watch_namespaces) = (args.class.clone(), args.watch_namespaces.clone());
-    Ok(ClusterSettings { class, watch_namespaces, lease, services, tickets })
+    let snapshot_dir = args.snapshot_dir.clone();
+    Ok(ClusterSettings { class, watch_namespaces, lease, services, tickets, snapshot_dir })
 }
 
 /// What the gateways' Services have in common, from the environment that the chart makes.
