@@ -118,6 +118,11 @@ grpc: ## Test gRPC with the client and server of its C core through the built bi
 	@$(CARGO) build --locked -p penstock
 	tests/grpc/run.sh
 
+.PHONY: faults
+faults: ## Break backends, networks and processes under load, and print what clients saw
+	@$(SETUP) rust cc
+	tests/e2e/faults.sh
+
 .PHONY: image
 image: ## Build the image localhost/penstock:dev with this machine's cargo and podman
 	@$(SETUP) rust cc podman

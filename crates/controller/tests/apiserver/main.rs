@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests: a panic is how they report a failure")]
 
+mod away;
 mod events;
 mod limits;
 mod reading;

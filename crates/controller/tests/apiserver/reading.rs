@@ -7,7 +7,7 @@ use penstock_testkit::{ApiServer, Ca, DEADLINE};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::setup::{GATEWAY, Place, backends, define, rule, service, slice};
+use crate::setup::{GATEWAY, Place, rule, service, slice};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_becomes_a_configuration_and_goes_again() {
@@ -128,25 +128,6 @@ async fn a_broken_object_hurts_nothing_else() {
     running.backends(&["two"]).await;
     place.kubectl(&["delete", "routingrule", "broken"]).await;
     running.state("no problem", |state| state.unread.is_empty()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_api_server_that_comes_back_is_followed_again() {
-    let server = tokio::task::spawn_blocking(|| {
-        let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start_new().unwrap()));
-        define(server);
-        server
-    });
-    let server = server.await.unwrap();
-    let place = Place::on(server, "away").await;
-    place.apply(&format!("{GATEWAY}\n---\n{}\n---\n{}", service("one", "10.1.0.1"), rule("r", "one"))).await;
-    let mut running = place.start(place.settings("a"));
-    running.backends(&["one"]).await;
-    tokio::task::spawn_blocking(|| server.stop().unwrap()).await.unwrap();
-    assert_eq!(running.outputs.config.borrow().as_deref().map(backends), Some(vec!["one".to_owned()]));
-    tokio::task::spawn_blocking(|| server.start().unwrap()).await.unwrap();
-    place.apply(&format!("{}\n---\n{}", service("two", "10.1.0.2"), rule("r", "two"))).await;
-    running.backends(&["two"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

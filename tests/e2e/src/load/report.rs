@@ -1,5 +1,6 @@
 //! What happened, counted while it happens and printed as a table.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,7 +43,9 @@ pub struct Report {
     pub errors: u64,
     /// WebSockets that ended in any other way.
     pub cut: u64,
-    /// The first of those, in words.
+    /// How many errors were of which kind: a status such as `503`, or `no answer`.
+    pub kinds: BTreeMap<String, u64>,
+    /// The first of those and of what was cut, in words.
     pub failures: Vec<String>,
 }
 
@@ -75,9 +78,10 @@ impl Tally {
         self.change(|report| report.closed_in_window += 1);
     }
 
-    pub(super) fn error(&self, what: &str) {
+    pub(super) fn error(&self, kind: &str, what: &str) {
         self.change(|report| {
             report.errors += 1;
+            *report.kinds.entry(kind.to_owned()).or_default() += 1;
             report.keep(self.started.elapsed(), what);
         });
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use penstock_testkit::{Connection, Request};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at};
@@ -36,13 +36,14 @@ pub(super) async fn steadily(
         }
         let start = Instant::now();
         match one(&plan, &tally, &request, &mut kept).await {
-            Ok(()) => tally.answered(start.elapsed()),
-            Err(error) => tally.error(&format!("request: {error:#}")),
+            Ok(200) => tally.answered(start.elapsed()),
+            Ok(status) => tally.error(&status.to_string(), &format!("request: answered with {status}")),
+            Err(error) => tally.error("no answer", &format!("request: {error:#}")),
         }
     }
 }
 
-async fn one(plan: &Plan, tally: &Tally, request: &Request, slot: &mut Option<Kept>) -> Result<()> {
+async fn one(plan: &Plan, tally: &Tally, request: &Request, slot: &mut Option<Kept>) -> Result<u16> {
     let mut kept = match slot.take() {
         Some(kept) => kept,
         None => {
@@ -55,12 +56,9 @@ async fn one(plan: &Plan, tally: &Tally, request: &Request, slot: &mut Option<Ke
         Ok(answer) => answer,
         Err(error) => return Err(error.context(format!("request {} on its connection", kept.used))),
     };
-    if answer.status != 200 {
-        bail!("answered with {}: {}", answer.status, answer.text());
-    }
     let closes = answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
     if !closes && kept.used < REQUESTS_PER_CONNECTION {
         *slot = Some(kept);
     }
-    Ok(())
+    Ok(answer.status)
 }

@@ -43,7 +43,7 @@ pub(super) async fn keep_one(plan: Plan, tally: Arc<Tally>, departures: Departur
         let mut open = match open(&plan).await {
             Ok(open) => open,
             Err(error) => {
-                tally.error(&format!("opening a WebSocket: {error:#}"));
+                tally.error("no WebSocket", &format!("opening a WebSocket: {error:#}"));
                 attempts.tick().await;
                 continue;
             }
@@ -55,7 +55,7 @@ pub(super) async fn keep_one(plan: Plan, tally: Arc<Tally>, departures: Departur
         match end {
             End::Stopped => match open.socket.close(1000, "done").await {
                 Ok(()) => return,
-                Err(error) => return tally.error(&format!("{through}: closing it: {error:#}")),
+                Err(error) => return tally.error("no Close", &format!("{through}: closing it: {error:#}")),
             },
             End::Close(GOING_AWAY) => match departures.may_close(&[&open.pod, &open.gateway]) {
                 Ok(()) => {
@@ -67,7 +67,7 @@ pub(super) async fn keep_one(plan: Plan, tally: Arc<Tally>, departures: Departur
             },
             End::Close(code) => tally.cut(&format!("{through}: closed with {code}")),
             End::Broken(error) => tally.cut(&format!("{through}: {error:#}")),
-            End::Wrong(what) => tally.error(&format!("{through}: {what}")),
+            End::Wrong(what) => tally.error("a wrong message", &format!("{through}: {what}")),
         }
     }
 }

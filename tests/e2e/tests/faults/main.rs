@@ -1,0 +1,12 @@
+//! Faults: what breaks around the built binary, under load, and what of it clients get to see.
+//!
+//! Each test is a row of the table that they print: errors by kind, WebSockets cut, and whether memory and descriptors come
+//! back to where they were. `make faults` runs them one at a time; those that need a network of their own need root.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests, and what they share")]
+
+mod backends;
+mod flood;
+mod network;
+mod restart;
+mod site;
