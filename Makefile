@@ -133,6 +133,11 @@ bench: ## Measure Penstock beside HAProxy, nginx and Envoy (benches/README.md)
 	@$(SETUP) rust cc
 	benches/run.sh
 
+.PHONY: bench-control
+bench-control: ## Measure the way from a write to the API server to the traffic, with up to 20,000 rules; root
+	@$(SETUP) rust cc openssl yaml
+	benches/control.sh
+
 .PHONY: microbench
 microbench: ## Measure parts alone with criterion
 	@$(SETUP) rust cc
