@@ -123,6 +123,11 @@ faults: ## Break backends, networks and processes under load, and print what cli
 	@$(SETUP) rust cc
 	tests/e2e/faults.sh
 
+.PHONY: soak
+soak: ## Twenty minutes of load, changes and faults: what piles up? (FAULTS_SOAK=seconds)
+	@$(SETUP) rust cc
+	FAULTS_SOAK=$${FAULTS_SOAK:-1200} tests/e2e/faults.sh soak
+
 .PHONY: image
 image: ## Build the image localhost/penstock:dev with this machine's cargo and podman
 	@$(SETUP) rust cc podman

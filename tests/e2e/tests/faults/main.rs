@@ -10,3 +10,4 @@ mod flood;
 mod network;
 mod restart;
 mod site;
+mod soak;
