@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::cluster::{Protocol, UpstreamTls};
+use crate::cluster::{Endpoint, Protocol, UpstreamTls};
 use crate::ids::Name;
 
 /// A probe definition. Settings that use the same one share its results.
@@ -16,8 +16,8 @@ pub struct Probe {
     pub tls: Option<UpstreamTls>,
     /// What is spoken without.
     pub protocol: Protocol,
-    /// Value of the Host header.
-    pub host: Name,
+    /// Value of the Host header; over TLS also the name that is asked for and verified, where [`UpstreamTls::server_name`] has none.
+    pub host: ProbeHost,
     /// Headers beside Host; one may stand several times.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What is asked.
@@ -32,6 +32,25 @@ pub struct Probe {
     pub unhealthy_threshold: u32,
     /// So many are always taken for healthy.
     pub min_servers: u32,
+}
+
+/// Whose name a probe sends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ProbeHost {
+    /// This one.
+    Named(Name),
+    /// The endpoint's own: the name under which it is configured, else its address.
+    OfBackend,
+}
+
+impl ProbeHost {
+    /// What is sent to an endpoint.
+    pub fn of(&self, endpoint: &Endpoint) -> Name {
+        match (self, &endpoint.host) {
+            (Self::Named(name), _) | (Self::OfBackend, Some(name)) => Name::clone(name),
+            (Self::OfBackend, None) => endpoint.address.to_string().into(),
+        }
+    }
 }
 
 /// What a probe asks.

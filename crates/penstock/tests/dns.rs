@@ -86,6 +86,20 @@ async fn a_name_is_resolved_before_the_process_is_ready_and_is_the_host_that_is_
 }
 
 #[tokio::test]
+async fn a_probe_over_tls_asks_for_the_name_where_nobody_says_another() {
+    let (dns, ca) = (DnsServer::start().await, Ca::new("internal"));
+    let backend = Backend::start_tls("one", &ca.server(&["legacy.example.net"])).await;
+    dns.set("legacy.example.net", &["127.0.0.1"], 300);
+    let settings = "protocol: HTTPS, probe: ready, tls: {caCertificateRefs: [{kind: ConfigMap, name: ca}]}";
+    let mut objects = pool(&["legacy.example.net."], backend.port(), settings).to_vec();
+    objects[0] += "  probes: [{name: ready, path: /healthz, interval: 100ms, unhealthyThreshold: 1}]\n";
+    objects.push(ca.config_map_yaml("edge", "ca"));
+    let gateway = start(&dns, &objects).await;
+    let status = gateway.wait_for_status("up", |status| status["backends"][0]["health"] == "Up").await;
+    assert_eq!(status["problems"], serde_json::json!([]));
+}
+
+#[tokio::test]
 async fn another_address_takes_the_requests_and_the_first_one_drains() {
     let (dns, [one, two]) = (DnsServer::start().await, on_one_port(["one", "two"]).await);
     dns.set("moving.example.net", &["127.0.1.1"], 1);

@@ -173,10 +173,69 @@ async fn probes_ask_over_tls_and_trust_whom_requests_trust() {
         })
         .await;
     let reason = &of(&status, &stranger)[1];
-    assert!(reason.starts_with("TlsFailed: ") && reason.contains("UnknownIssuer"), "{reason}");
+    assert!(reason.starts_with("CertificateNotTrusted: "), "{reason}");
     assert_eq!((stranger.count("/healthz"), good.count("/healthz") > 0), (0, true));
     gateway.replace(&[gateway_with("tls: {verify: false}"), more]);
     gateway.wait_for_status("both up", |status| of(status, &stranger)[0] == "Up").await;
     stranger.set_health(false);
     gateway.wait_for_status("down again", |status| of(status, &stranger)[1].starts_with("StatusMismatch")).await;
+}
+
+#[tokio::test]
+async fn a_probe_without_a_host_asks_for_that_of_its_settings() {
+    let ca = Ca::new("internal");
+    let backend = Backend::start_tls("app", &ca.server(&["app.internal", "app"])).await;
+    let objects = |settings: &str, host: &str| {
+        let probe = format!("probes: [{{name: ready, {host}path: /healthz, interval: 100ms, unhealthyThreshold: 1}}]");
+        let trust = "tls: {caCertificateRefs: [{kind: ConfigMap, name: ca}]";
+        let settings = format!("backendSettings: [{{name: tls, protocol: HTTPS, probe: ready, {trust}{settings}}}]");
+        let objects = [http_gateway(&format!("{settings}\n{probe}")), https("")[1].clone()];
+        [&objects[..], &[service("app", &[&backend]), ca.config_map_yaml("edge", "ca")]].concat()
+    };
+    let health = |status: &serde_json::Value| {
+        ["health", "reason"].map(|field| status["backends"][0][field].as_str().unwrap_or_default().to_owned())
+    };
+    let asked = || backend.requests().last().and_then(|request| request.header("host").map(str::to_owned));
+    // Nobody names a host: it cannot go well, and the rule says so.
+    let gateway = Gateway::start(&objects("}", "")).await;
+    gateway.wait_for_problem("InvalidValue", "probe edge/shop/ready speaks HTTPS").await;
+    let status = gateway.wait_for_status("a wrong name", |status| health(status)[0] == "Down").await;
+    assert!(health(&status)[1].starts_with("CertificateNameMismatch: "), "{status}");
+    for (settings, host, sent) in [
+        ("}, hostName: app.internal", "", "app.internal"),
+        ("}, pickHostNameFromBackend: true", "", "app"),
+        (", sniName: app.internal}", "", "127.0.0.1"),
+        ("}", "host: app.internal, ", "app.internal"),
+    ] {
+        gateway.replace(&objects(settings, host));
+        until(&format!("{sent} with {settings}"), DEADLINE, async || asked(), |host| host.as_deref() == Some(sent))
+            .await;
+        let status = gateway.wait_for_status("up", |status| health(status)[0] == "Up").await;
+        assert_eq!(status["problems"], serde_json::json!([]), "{settings}");
+    }
+    // Its own host goes before that of the settings.
+    gateway.replace(&objects("}, hostName: app.internal", "host: b.internal, "));
+    let named = |status: &serde_json::Value| health(status)[1].starts_with("CertificateNameMismatch: ");
+    gateway.wait_for_status("the name of the probe", named).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_in_the_reason() {
+    let (ca, other) = (Ca::new("internal"), Ca::new("other"));
+    let probe = "probes: [{name: ready, path: /healthz, interval: 100ms, unhealthyThreshold: 1}]";
+    for (identity, class) in [
+        (ca.server(&["b.internal"]), "CertificateNameMismatch: "),
+        (other.server(&["app.internal"]), "CertificateNotTrusted: "),
+        (ca.expired(&["app.internal"]), "CertificateExpired: "),
+    ] {
+        let backend = Backend::start_tls("app", &identity).await;
+        let mut objects = objects(&format!("probe: ready, {TRUSTED}"), &backend, &ca);
+        objects[0] = http_gateway(&format!(
+            "backendSettings: [{{name: tls, protocol: HTTPS, probe: ready, {TRUSTED}}}]\n{probe}"
+        ));
+        let gateway = Gateway::start(&objects).await;
+        let reason =
+            |status: &serde_json::Value| status["backends"][0]["reason"].as_str().unwrap_or_default().to_owned();
+        gateway.wait_for_status(class, |status| reason(status).starts_with(class)).await;
+    }
 }

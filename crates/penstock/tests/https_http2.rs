@@ -189,5 +189,5 @@ async fn probes_speak_what_the_backend_picks() {
     backend.configure(&ca.server(&["b.internal"]).server_config(), &["h2"]);
     let status = gateway.wait_for_status("down", |status| status["backends"][0]["health"] == "Down").await;
     let reason = status["backends"][0]["reason"].as_str().unwrap_or_default();
-    assert!(reason.starts_with("TlsFailed: "), "{reason}");
+    assert!(reason.starts_with("CertificateNameMismatch: "), "{reason}");
 }

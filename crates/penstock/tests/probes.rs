@@ -104,6 +104,25 @@ async fn down_gets_no_traffic_and_one_success_brings_it_back() {
 }
 
 #[tokio::test]
+async fn the_host_can_be_that_of_the_settings() {
+    let one = Backend::start("one").await;
+    let objects = |settings: &str| {
+        let probe = "{name: ready, pickHostNameFromBackendSettings: true, path: /healthz, interval: 100ms}";
+        let spec = format!("backendSettings: [{{name: sockets, probe: ready{settings}}}]\nprobes: [{probe}]");
+        [http_gateway(&spec), rule_under_settings(), service("app", &[&one])]
+    };
+    let gateway = Gateway::start(&objects("")).await;
+    gateway.wait_for_problem("InvalidValue", "probes[ready].pickHostNameFromBackendSettings finds no host").await;
+    for (settings, host) in
+        [("", "127.0.0.1"), (", hostName: shop.internal", "shop.internal"), (", pickHostNameFromBackend: true", "app")]
+    {
+        gateway.replace(&objects(settings));
+        let asked = async || one.requests().last().and_then(|request| request.header("host").map(str::to_owned));
+        until(host, DEADLINE, asked, |seen| seen.as_deref() == Some(host)).await;
+    }
+}
+
+#[tokio::test]
 async fn it_takes_as_many_failures_in_a_row_as_the_threshold_says() {
     let one = Backend::start("one").await;
     let probe = "path: /ready, interval: 100ms, timeout: 1s, unhealthyThreshold: 8";

@@ -86,10 +86,8 @@ impl Gateway {
         let client_address = client_address_of(client_address.as_ref(), &options.client_address, &mut findings);
         let session_key: Name = object.metadata.uid.as_deref().map_or_else(|| key.to_string().into(), Into::into);
         let name = key.to_string();
-        let probes: Probes = probes
-            .iter()
-            .map(|probe| (probe.name.clone(), (probe::named(probe, &name, &mut findings), probe.protocol)))
-            .collect();
+        let probes: Probes =
+            probes.iter().map(|probe| (probe.name.clone(), probe::named(probe, &name, &mut findings))).collect();
         let mut parsed = BTreeMap::new();
         for named in backend_settings {
             let field = format!("backendSettings[{}]", named.name);

@@ -27,6 +27,7 @@ mod paths;
 mod policy;
 mod pool;
 mod probe;
+mod probe_host;
 mod rank;
 mod redirect;
 mod rewrite;

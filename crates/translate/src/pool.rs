@@ -9,14 +9,15 @@ use penstock_api::gateway::ServiceRef;
 use penstock_api::reasons::RuleReason;
 use penstock_api::rule::RuleBackend;
 use penstock_model::{
-    BackendTarget, Cluster, ClusterId, Endpoint, EndpointSet, EndpointSource, Forward, Name, PathOverride, RewriteSet,
-    Unavailable, WeightedBackend,
+    BackendTarget, Cluster, ClusterId, Endpoint, EndpointSet, EndpointSource, Forward, Name, PathOverride, Probe,
+    RewriteSet, Unavailable, WeightedBackend,
 };
 
 use crate::address::ADDRESS_NOT_ALLOWED;
 use crate::finding::Finding;
 use crate::gateway::{Gateway, Pool, PoolAddress};
 use crate::grant::Referrer;
+use crate::probe_host;
 use crate::service::{self, Dependencies};
 use crate::settings::{self, ProbeChoice, Settings};
 use crate::snapshot::{Key, Options, Snapshot};
@@ -54,7 +55,7 @@ impl Backends<'_> {
         let (settings, blocked) = self.settings(place, backend);
         let inline: Name = self.rule.to_string().into();
         let mut candidates = Candidates { pool: inline, settings: &settings, blocked, backends: Vec::new() };
-        let gateway = self.gateway;
+        let (gateway, already) = (self.gateway, self.clusters.len());
         match &backend.pool {
             None => {
                 let from = Referrer { kind: "RoutingRule", namespace: &self.rule.namespace };
@@ -85,6 +86,15 @@ impl Backends<'_> {
             },
         }
         let Candidates { pool, mut backends, .. } = candidates;
+        let mut probes = self.clusters.iter().skip(already).filter_map(|cluster| cluster.probe.as_ref());
+        if let Some(Probe { name, .. }) = probes.find(|probe| probe_host::lacks_name(probe)) {
+            let message = format!(
+                "{place}: probe {name} speaks HTTPS, and neither it nor the settings name a host that the certificate could be for: \
+                 set host of the probe, or hostName or tls.sniName of the settings; it looks for {} until then",
+                probe_host::LOCALHOST
+            );
+            self.findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
+        }
         backends.shrink_to_fit();
         Forward {
             pool,

@@ -7,13 +7,11 @@ use http::{HeaderName, HeaderValue};
 use penstock_api::gateway;
 use penstock_api::k8s::{Container, GRPCAction, HTTPGetAction, IntOrString, Pod};
 use penstock_api::reasons::RuleReason;
-use penstock_model::{HealthMatch, Name, Probe, Protocol, Question, StatusRange, UpstreamTls};
+use penstock_model::{HealthMatch, Name, Probe, ProbeHost, Protocol, Question, StatusRange, UpstreamTls};
 
 use crate::finding::Finding;
+use crate::probe_host::LOCALHOST;
 use crate::settings::duration;
-
-/// Host header of a probe for which nobody names one.
-const LOCALHOST: &str = "127.0.0.1";
 
 /// TLS of a probe that nobody says more about: it asks whether somebody lives, as the kubelet's does.
 pub(crate) const UNVERIFIED: UpstreamTls = UpstreamTls {
@@ -25,12 +23,24 @@ pub(crate) const UNVERIFIED: UpstreamTls = UpstreamTls {
     identity: None,
 };
 
+/// A probe by name, with what it leaves to the settings that use it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NamedProbe {
+    /// As the gateway declares it.
+    pub(crate) probe: Probe,
+    /// What it speaks. Default: what the settings say.
+    pub(crate) protocol: Option<gateway::BackendProtocol>,
+    /// Whether its host is theirs.
+    pub(crate) picks_host: bool,
+}
+
 /// A probe by name, as the gateway declares it.
-pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Finding>) -> Probe {
+pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Finding>) -> NamedProbe {
     let gateway::Probe {
         name,
-        protocol: _, // Judged where it is used: its default is the settings' protocol.
+        protocol,
         host,
+        pick_host_name_from_backend_settings,
         grpc,
         path,
         port,
@@ -58,11 +68,11 @@ pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Fi
             accept: HealthMatch { statuses, body: match_.body.as_deref().map(Into::into) },
         },
     };
-    Probe {
+    let probe = Probe {
         name: format!("{gateway}/{name}").into(),
         tls: None,
         protocol: Protocol::Http1,
-        host: host.as_str().into(),
+        host: ProbeHost::Named(host.as_str().into()),
         headers: Vec::new(),
         question,
         port: *port,
@@ -70,7 +80,8 @@ pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Fi
         timeout: duration(timeout, &field("timeout"), 30, findings),
         unhealthy_threshold: (*unhealthy_threshold).clamp(1, 20),
         min_servers: *min_servers,
-    }
+    };
+    NamedProbe { probe, protocol: *protocol, picks_host: pick_host_name_from_backend_settings.unwrap_or_default() }
 }
 
 fn status_range(codes: &str) -> Option<StatusRange> {
@@ -81,12 +92,12 @@ fn status_range(codes: &str) -> Option<StatusRange> {
 
 /// What is asked where nobody says anything. A healthy server of gRPC has a status of 404, 405 or 415 for a GET, 200 with a
 /// `grpc-status`, or a reset.
-pub(crate) fn default(host: Option<&str>, tls: Option<&UpstreamTls>, protocol: Protocol) -> Probe {
+pub(crate) fn default(host: Option<ProbeHost>, tls: Option<&UpstreamTls>, protocol: Protocol) -> Probe {
     Probe {
         name: "default".into(),
         tls: tls.map(|tls| UpstreamTls { http2: tls.http2, identity: tls.identity.clone(), ..UNVERIFIED }),
         protocol,
-        host: host.unwrap_or(LOCALHOST).into(),
+        host: host.unwrap_or_else(|| ProbeHost::Named(LOCALHOST.into())),
         headers: Vec::new(),
         question: Question::Lives,
         port: None,
@@ -140,7 +151,7 @@ pub(crate) fn readiness(pod: &Pod, target: &IntOrString) -> Readiness {
         name: "readinessProbe".into(),
         tls: asks.tls,
         protocol: asks.protocol,
-        host: asks.host,
+        host: ProbeHost::Named(asks.host),
         headers: asks.headers,
         question: asks.question,
         port: asks.port.filter(|_| asks.port != served),
@@ -233,7 +244,8 @@ spec:
     fn of_the_container_that_owns_the_port() {
         for target in [IntOrString::Int(8080), IntOrString::String("http".into())] {
             let Readiness::Probe(probe) = readiness(&pod(POD), &target) else { panic!("no probe for {target:?}") };
-            assert_eq!((path(&probe), probe.port, &*probe.host), ("/ready", Some(9000), "app.local"));
+            assert_eq!((path(&probe), probe.port), ("/ready", Some(9000)));
+            assert_eq!(probe.host, ProbeHost::Named("app.local".into()));
             assert_eq!((probe.interval.as_secs(), probe.timeout.as_secs(), probe.unhealthy_threshold), (5, 2, 20));
         }
     }
@@ -271,7 +283,10 @@ spec:
         );
         let Readiness::Probe(probe) = readiness(&self::pod(&pod), &IntOrString::Int(1)) else { panic!("no probe") };
         let headers: Vec<_> = probe.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        assert_eq!((&*probe.host, headers), ("a", vec![("x-probe", &b"b"[..]), ("x-probe", b"c")]));
+        assert_eq!(
+            (probe.host, headers),
+            (ProbeHost::Named("a".into()), vec![("x-probe", &b"b"[..]), ("x-probe", b"c")])
+        );
     }
 
     #[test]

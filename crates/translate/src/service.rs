@@ -12,6 +12,7 @@ use crate::endpoints::endpoints;
 use crate::finding::Finding;
 use crate::grant::{Referrer, permitted};
 use crate::probe::{self, Readiness};
+use crate::probe_host;
 use crate::settings::{ProbeChoice, Settings};
 use crate::snapshot::{Key, Options, Snapshot};
 
@@ -211,11 +212,7 @@ pub(crate) fn chosen_probe(settings: &Settings, protocol: Protocol) -> Option<Pr
 
 /// The default asks for the host that the settings send, as Azure's does.
 fn default_probe(settings: &Settings, protocol: Protocol) -> Probe {
-    let host = match &settings.host {
-        penstock_model::HostRewrite::Set(host) => Some(host.as_str()),
-        _ => None,
-    };
-    probe::default(host, settings.tls.as_ref(), protocol)
+    probe::default(probe_host::of_settings(&settings.host), settings.tls.as_ref(), protocol)
 }
 
 /// A cluster from its parts.
@@ -227,6 +224,10 @@ pub(crate) fn build(
     endpoints: EndpointSet,
     probe: Option<Probe>,
 ) -> Cluster {
+    let probe = match (&source, probe) {
+        (EndpointSource::Name { name, .. }, Some(probe)) => Some(probe_host::ask_for(probe, name)),
+        (_, probe) => probe,
+    };
     Cluster {
         id,
         pool: pool.clone(),

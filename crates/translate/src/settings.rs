@@ -13,7 +13,8 @@ use penstock_model::{
 };
 
 use crate::finding::Finding;
-use crate::probe::UNVERIFIED;
+use crate::probe::{NamedProbe, UNVERIFIED};
+use crate::probe_host;
 
 /// Settings as parsed.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,8 +66,8 @@ pub(crate) enum ProbeChoice {
     Missing(String),
 }
 
-/// Probes of a gateway by name, with the protocol that they name.
-pub(crate) type Probes = BTreeMap<String, (Probe, Option<gateway::BackendProtocol>)>;
+/// Probes of a gateway by name.
+pub(crate) type Probes = BTreeMap<String, NamedProbe>;
 
 /// Parses settings. `field` is where they stand, for messages.
 pub(crate) fn parse(
@@ -177,14 +178,27 @@ pub(crate) fn parse(
         None => ProbeChoice::Unnamed,
         Some(name) => match probes.get(name) {
             None => ProbeChoice::Missing(name.clone()),
-            Some((probe, own)) => {
+            Some(NamedProbe { probe, protocol: own, picks_host }) => {
                 let spoken = own.unwrap_or(*protocol);
-                // What requests do not trust, a probe has no reason to.
-                let trust = || upstream_tls.clone().unwrap_or(UNVERIFIED);
-                let tls = (spoken == gateway::BackendProtocol::Https).then(trust);
+                let tls = (spoken == gateway::BackendProtocol::Https).then(|| match &upstream_tls {
+                    // Its own host goes before the settings' one, in the certificate as well.
+                    Some(tls) => UpstreamTls { server_name: sni_name.as_deref().map(Into::into), ..tls.clone() },
+                    // What requests do not trust, a probe has no reason to.
+                    None => UNVERIFIED,
+                });
+                let picked = probe_host::picked(probe, *picks_host || tls.is_some(), &host);
+                if *picks_host && tls.is_none() && host == HostRewrite::Keep {
+                    let message = format!(
+                        "{}: probes[{name}].pickHostNameFromBackendSettings finds no host in these settings: set hostName or \
+                         pickHostNameFromBackend; {} is sent until then",
+                        at("probe"),
+                        probe_host::LOCALHOST
+                    );
+                    findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
+                }
                 let http2 = spoken == gateway::BackendProtocol::H2c || matches!(probe.question, Question::Grpc { .. });
                 let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
-                ProbeChoice::Named(Probe { tls, protocol, ..probe.clone() }, own.is_some())
+                ProbeChoice::Named(Probe { tls, protocol, host: picked, ..probe.clone() }, own.is_some())
             }
         },
     };

@@ -11,6 +11,10 @@ use crate::duration::Duration;
 /// How the health of a backend is found out. One success brings a backend up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "!(has(self.pickHostNameFromBackendSettings) && self.pickHostNameFromBackendSettings) || !has(self.host) || self.host == '127.0.0.1'",
+    "give host or pickHostNameFromBackendSettings, not both"
+)])))]
 pub struct Probe {
     /// Name by which settings refer to the probe; unique in the gateway.
     #[schemars(length(min = 1, max = NAME_LEN), regex(pattern = NAME))]
@@ -20,10 +24,14 @@ pub struct Probe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<BackendProtocol>,
 
-    /// Host header of the probe. Default: 127.0.0.1.
+    /// Host header of the probe; over TLS also the name that the certificate must be for, unless the settings have a sniName. 127.0.0.1 names no host: over TLS the settings' one is taken then. Default: 127.0.0.1.
     #[serde(default = "defaults::probe_host")]
     #[schemars(length(min = 1, max = HOST_LEN), regex(pattern = ADDRESS))]
     pub host: String,
+
+    /// Takes the host from the settings: their hostName or, with pickHostNameFromBackend, the backend's name or address. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pick_host_name_from_backend_settings: Option<bool>,
 
     /// Asks the health service of gRPC in place of a GET: path and match have no effect then. Default: a GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]

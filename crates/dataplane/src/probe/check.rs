@@ -11,12 +11,13 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, Method};
 use http_body_util::Full;
 use penstock_model::{HealthMatch, Probe, Protocol, Question};
+use rustls::CertificateError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::grpc;
 use crate::upstream::h1::{BodyLength, Connection, Error, RequestHead, ResponseEvent, SendError};
-use crate::upstream::{Carrier, ConnectError, Connector, Offer, Secured, single};
+use crate::upstream::{Carrier, ConnectError, Connector, Offer, Secured, is_none_of, single};
 
 /// The part of a body that is kept: the expected text must stand in it.
 const MAX_BODY: usize = 64 * 1024;
@@ -26,6 +27,12 @@ const MAX_BODY: usize = 64 * 1024;
 pub(crate) enum Unhealthy {
     #[error("ConnectFailed: {0}")]
     Connect(std::io::Error),
+    #[error("CertificateNameMismatch: {0}")]
+    CertificateName(ConnectError),
+    #[error("CertificateNotTrusted: {0}")]
+    CertificateTrust(ConnectError),
+    #[error("CertificateExpired: {0}")]
+    CertificateTime(ConnectError),
     #[error("TlsFailed: {0}")]
     Tls(ConnectError),
     #[error("Timeout: no complete answer in {0:?}")]
@@ -42,42 +49,66 @@ pub(crate) enum Unhealthy {
     Probe,
 }
 
-/// Asks an endpoint once.
+impl Unhealthy {
+    /// Azure tells by what is wrong with a certificate: its name, its authority, its dates, or something else.
+    fn secured(error: ConnectError) -> Self {
+        let certificate = match &error {
+            ConnectError::Tls(_, error) => error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()),
+            _ => None,
+        };
+        let Some(rustls::Error::InvalidCertificate(wrong)) = certificate else { return Self::Tls(error) };
+        match wrong {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Self::CertificateName(error)
+            }
+            CertificateError::Other(other) if is_none_of(other) => Self::CertificateName(error),
+            CertificateError::UnknownIssuer => Self::CertificateTrust(error),
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Self::CertificateTime(error),
+            _ => Self::Tls(error),
+        }
+    }
+}
+
+/// Asks an endpoint once, by this name.
 pub(crate) async fn check(
     probe: &Probe,
+    host: &str,
     connector: Option<&Arc<Connector>>,
     address: SocketAddr,
 ) -> Result<(), Unhealthy> {
     let Some(connector) = connector else {
         let stream = TcpStream::connect(address).await.map_err(Unhealthy::Connect)?;
         return match probe.protocol {
-            Protocol::Http1 => ask(probe, Carrier::Http1(Connection::new(stream))).await,
-            Protocol::Http2 => ask_in_http2(probe, stream, None).await,
+            Protocol::Http1 => ask(probe, host, Carrier::Http1(Connection::new(stream))).await,
+            Protocol::Http2 => ask_in_http2(probe, host, stream, None).await,
         };
     };
     let connect = async {
-        let secured = Arc::clone(connector).to(probe.host.as_bytes(), address)?;
+        let secured = Arc::clone(connector).to(host.as_bytes(), address)?;
         // The probe's own timeout is about all of it.
         let (stream, http2) = secured.connect(address, Offer::Any, None).await?;
         Ok((secured, stream, http2))
     };
     match connect.await {
-        Ok((secured, stream, true)) => ask_in_http2(probe, stream, Some(secured)).await,
+        Ok((secured, stream, true)) => ask_in_http2(probe, host, stream, Some(secured)).await,
         Ok((_, _, false)) if matches!(probe.question, Question::Grpc { .. }) => Err(grpc::NotServing::NoHttp2.into()),
-        Ok((_, stream, false)) => ask(probe, Carrier::Tls(Box::new(Connection::new(stream)))).await,
+        Ok((_, stream, false)) => ask(probe, host, Carrier::Tls(Box::new(Connection::new(stream)))).await,
         Err(ConnectError::Failed(_, error)) => Err(Unhealthy::Connect(error)),
-        Err(error) => Err(Unhealthy::Tls(error)),
+        Err(error) => Err(Unhealthy::secured(error)),
     }
 }
 
 /// Asks on the only stream of a connection, which is polled meanwhile.
-async fn ask_in_http2<S>(probe: &Probe, stream: S, secured: Option<Secured>) -> Result<(), Unhealthy>
+async fn ask_in_http2<S>(probe: &Probe, host: &str, stream: S, secured: Option<Secured>) -> Result<(), Unhealthy>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let opened = single(stream, secured).await;
     let (exchange, connection) = opened.map_err(|error| Unhealthy::Answer(Error::Http2(error)))?;
-    let (mut connection, mut asking) = (pin!(connection), pin!(ask(probe, Carrier::Http2(exchange))));
+    let (mut connection, mut asking) = (pin!(connection), pin!(ask(probe, host, Carrier::Http2(exchange))));
     let mut over = false;
     poll_fn(|cx| {
         // What ended it shows on the stream.
@@ -96,13 +127,13 @@ pub(super) struct Answer {
     pub(super) trailers: HeaderMap,
 }
 
-async fn ask(probe: &Probe, carrier: Carrier) -> Result<(), Unhealthy> {
+async fn ask(probe: &Probe, host: &str, carrier: Carrier) -> Result<(), Unhealthy> {
     match &probe.question {
         Question::Get { path, accept } => {
-            let answer = exchange(carrier, probe, &Method::GET, path, None).await?;
+            let answer = exchange(carrier, (probe, host), &Method::GET, path, None).await?;
             judge(accept, &answer)
         }
-        Question::Lives => match exchange(carrier, probe, &Method::GET, "/", None).await {
+        Question::Lives => match exchange(carrier, (probe, host), &Method::GET, "/", None).await {
             Ok(answer) if answer.status < 500 => Ok(()),
             Ok(answer) => Err(Unhealthy::Status(answer.status)),
             Err(Unhealthy::Answer(Error::Http2(error))) if error.is_reset() && error.is_remote() => Ok(()),
@@ -110,7 +141,7 @@ async fn ask(probe: &Probe, carrier: Carrier) -> Result<(), Unhealthy> {
         },
         Question::Grpc { service } => {
             let body = Some((grpc::CONTENT_TYPE, grpc::request(service)));
-            let answer = exchange(carrier, probe, &Method::POST, grpc::PATH, body).await?;
+            let answer = exchange(carrier, (probe, host), &Method::POST, grpc::PATH, body).await?;
             if answer.status != 200 {
                 return Err(Unhealthy::Status(answer.status));
             }
@@ -121,7 +152,7 @@ async fn ask(probe: &Probe, carrier: Carrier) -> Result<(), Unhealthy> {
 
 async fn exchange(
     mut carrier: Carrier,
-    probe: &Probe,
+    (probe, host): (&Probe, &str),
     method: &Method,
     target: &str,
     body: Option<(&str, Bytes)>,
@@ -131,7 +162,7 @@ async fn exchange(
     let head = RequestHead {
         method,
         target: target.as_bytes(),
-        host: probe.host.as_bytes(),
+        host: host.as_bytes(),
         headers: &headers,
         keep: &|_| true,
         extra: &|put| {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use penstock_model::{ClusterId, Probe};
+use penstock_model::{ClusterId, Name, Probe};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
@@ -32,7 +32,14 @@ pub(crate) struct Report {
     pub(crate) reason: Option<String>,
 }
 
-type Key = (Arc<Probe>, SocketAddr);
+/// What makes two probes the same one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    probe: Arc<Probe>,
+    address: SocketAddr,
+    /// Whose name is sent: an address may have several.
+    host: Name,
+}
 
 /// All probes under way. Lives on the plane's thread.
 #[derive(Debug)]
@@ -73,7 +80,10 @@ impl Probes {
         let endpoints = cluster.endpoints();
         if let Some(probe) = &config.probe {
             let probe = Arc::new(probe.clone());
-            now.extend(endpoints.iter().map(|endpoint| (Arc::clone(&probe), endpoint.endpoint.address)));
+            now.extend(endpoints.iter().map(|live| {
+                let (address, host) = (live.endpoint.address, probe.host.of(&live.endpoint));
+                Key { probe: Arc::clone(&probe), address, host }
+            }));
         }
         for key in &now {
             let running = self.running.entry(key.clone()).or_insert_with(|| {
@@ -84,7 +94,7 @@ impl Probes {
                 state.clusters.push(id.clone());
             }
             // What another cluster's probes found out already holds here, too.
-            for endpoint in endpoints.iter().filter(|endpoint| endpoint.endpoint.address == key.1) {
+            for endpoint in endpoints.iter().filter(|endpoint| endpoint.endpoint.address == key.address) {
                 endpoint.set_health(state.health);
             }
         }
@@ -121,26 +131,20 @@ impl Probes {
 fn start(key: &Key, labels: [Arc<str>; 2], reports: &UnboundedSender<Report>, metrics: &Metrics) -> Running {
     let state = State { clusters: Vec::new(), labels, health: Health::Unknown, reason: None, failures: 0 };
     let state = Rc::new(RefCell::new(state));
-    let (probe, address) = key.clone();
-    let task = tokio::task::spawn_local(run(probe, address, Rc::clone(&state), reports.clone(), metrics.clone()));
+    let task = tokio::task::spawn_local(run(key.clone(), Rc::clone(&state), reports.clone(), metrics.clone()));
     Running { task, state }
 }
 
 /// Probes an endpoint for ever. Probes of one endpoint never overlap: the next one starts an interval after the start of
 /// the last, or at its end.
-async fn run(
-    probe: Arc<Probe>,
-    address: SocketAddr,
-    state: Rc<RefCell<State>>,
-    reports: UnboundedSender<Report>,
-    metrics: Metrics,
-) {
+async fn run(key: Key, state: Rc<RefCell<State>>, reports: UnboundedSender<Report>, metrics: Metrics) {
+    let Key { probe, address, host } = key;
     let connector = probe.tls.as_ref().map(|tls| Arc::new(Connector::new(tls)));
     let target = SocketAddr::new(address.ip(), probe.port.unwrap_or(address.port()));
     tokio::time::sleep(first_delay(&probe, address)).await;
     loop {
         let started = Instant::now();
-        let result = tokio::time::timeout(probe.timeout, check::check(&probe, connector.as_ref(), target)).await;
+        let result = tokio::time::timeout(probe.timeout, check::check(&probe, &host, connector.as_ref(), target)).await;
         let result = result.unwrap_or(Err(check::Unhealthy::Timeout(probe.timeout)));
         let labels = state.borrow().labels.clone();
         let label = if result.is_ok() { "success" } else { "failure" };

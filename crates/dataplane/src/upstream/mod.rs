@@ -13,5 +13,6 @@ pub(crate) use connect::{ConnectError, configure, connect};
 pub(crate) use exchange::{Carrier, Socket};
 pub(crate) use http2::{Exchange, Sessions, Turn, single};
 pub(crate) use link::{Counted, Cut, Link};
+pub(crate) use names::is_none_of;
 pub(crate) use pool::Pool;
 pub(crate) use tls::{Connector, Offer, Secured};

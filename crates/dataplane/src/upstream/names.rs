@@ -57,6 +57,11 @@ impl fmt::Display for NoneOf {
 
 impl std::error::Error for NoneOf {}
 
+/// Whether a certificate was refused because it has none of the names.
+pub(crate) fn is_none_of(error: &OtherError) -> bool {
+    error.0.is::<NoneOf>()
+}
+
 impl ServerCertVerifier for OneOf {
     fn verify_server_cert(
         &self,

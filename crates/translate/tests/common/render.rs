@@ -6,7 +6,7 @@ use http::HeaderMap;
 use penstock_model::rewrite::{Condition, HeaderChange, HeaderRewrite, RewriteRule, UrlRewrite};
 use penstock_model::{
     Action, BackendTarget, Cluster, Config, ErrorPage, Forward, HostRewrite, Limits, Listener, OutlierDetection,
-    PathOverride, Probe, Protocol, Question, Rank, Redirect, RedirectTarget, Route, UpstreamTls,
+    PathOverride, Probe, ProbeHost, Protocol, Question, Rank, Redirect, RedirectTarget, Route, UpstreamTls,
 };
 use penstock_routing::{RouteRequest, RouteTable};
 use penstock_translate::Outcome;
@@ -321,6 +321,10 @@ fn probe(probe: &Probe) -> String {
         (Some(tls), _) => format!(" over TLS {}", trust(tls)),
         (None, Protocol::Http2) => " in HTTP/2".to_owned(),
         (None, Protocol::Http1) => String::new(),
+    };
+    let host = match host {
+        ProbeHost::Named(host) => host,
+        ProbeHost::OfBackend => "(backend)",
     };
     let port = port.map(|port| format!(" port {port}")).unwrap_or_default();
     let headers: String = headers.iter().map(|(name, value)| format!(" {name}: {value:?}")).collect();
