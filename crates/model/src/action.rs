@@ -136,6 +136,8 @@ pub struct Affinity {
     pub cookie: Name,
     /// What its value is made with. The same in all replicas, and no client knows it.
     pub key: Name,
+    /// Whether browsers send it over TLS only. Its twin for other sites always has that.
+    pub secure: bool,
 }
 
 /// A redirect.

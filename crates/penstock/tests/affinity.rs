@@ -77,6 +77,23 @@ async fn a_session_begins_with_two_cookies_and_stays() {
 }
 
 #[tokio::test]
+async fn both_cookies_can_be_for_tls_alone() {
+    let all = backends(2).await;
+    let settings = SETTINGS.replace("cookieAffinity: {}", "cookieAffinity: {secure: true}");
+    let gateway = Gateway::start(&objects(&settings, &all.iter().collect::<Vec<_>>())).await;
+    let first = gateway.get(HOST, "/x").await;
+    let token = begun(&first).expect("a cookie");
+    assert_eq!(
+        first.all("set-cookie"),
+        [
+            format!("{COOKIE}={token}; Path=/; HttpOnly; Secure"),
+            format!("{COOKIE}CORS={token}; Path=/; HttpOnly; SameSite=None; Secure"),
+        ]
+    );
+    assert_eq!(who(&gateway.send(&with(COOKIE, &token)).await), who(&first));
+}
+
+#[tokio::test]
 async fn every_replica_knows_the_session() {
     let all = backends(5).await;
     let objects = objects(SETTINGS, &all.iter().collect::<Vec<_>>());

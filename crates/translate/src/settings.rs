@@ -216,9 +216,11 @@ pub(crate) fn parse(
         stream_idle_timeout,
         websocket,
         draining: Draining { timeout, spread },
-        affinity: cookie_affinity
-            .as_ref()
-            .map(|affinity| Affinity { cookie: affinity.cookie_name.as_str().into(), key: session_key }),
+        affinity: cookie_affinity.as_ref().map(|affinity| Affinity {
+            cookie: affinity.cookie_name.as_str().into(),
+            key: session_key,
+            secure: affinity.secure.unwrap_or_default(),
+        }),
         balancing: match load_balancing {
             LoadBalancing::RoundRobin => Balancing::RoundRobin,
             LoadBalancing::LeastConnections => Balancing::LeastConnections,

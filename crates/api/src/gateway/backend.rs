@@ -252,6 +252,10 @@ pub struct CookieAffinity {
     #[serde(default = "defaults::affinity_cookie")]
     #[schemars(length(min = 1, max = TOKEN_LEN), regex(pattern = TOKEN))]
     pub cookie_name: String,
+
+    /// Sets Secure on the cookie, so that browsers take and send it over TLS only, wherever TLS ends. Without it a site on HTTP has sessions, too; the twin for other sites (CORS) has Secure anyway. Default: false, as in Azure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure: Option<bool>,
 }
 
 /// Which backend takes the next request.

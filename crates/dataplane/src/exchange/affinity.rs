@@ -21,8 +21,9 @@ pub(crate) fn token(affinity: &Affinity, parts: &request::Parts) -> Option<Token
 /// Both cookies: one for the site itself, one for requests from other sites, which browsers take by TLS only.
 pub(crate) fn begin(affinity: &Affinity, token: Token, headers: &mut HeaderMap) {
     let (name, token) = (&affinity.cookie, token.hex());
+    let secure = if affinity.secure { "; Secure" } else { "" };
     let cookies = [
-        format!("{name}={token}; Path=/; HttpOnly"),
+        format!("{name}={token}; Path=/; HttpOnly{secure}"),
         format!("{name}{CORS}={token}; Path=/; HttpOnly; SameSite=None; Secure"),
     ];
     for cookie in cookies {

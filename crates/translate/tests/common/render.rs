@@ -190,7 +190,8 @@ fn forwarded(forward: &Forward) -> String {
         let _ = write!(text, ", path {with} for the first {literal}");
     }
     if let Some(affinity) = affinity {
-        let _ = write!(text, ", cookie {} with key {}", affinity.cookie, affinity.key);
+        let secure = if affinity.secure { " secure" } else { "" };
+        let _ = write!(text, ",{secure} cookie {} with key {}", affinity.cookie, affinity.key);
     }
     if let Some(bytes) = max_body {
         let _ = write!(text, ", body at most {bytes}");
