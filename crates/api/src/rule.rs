@@ -181,7 +181,10 @@ pub enum RedirectType {
 /// Paths that go to a backend or redirect of their own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules(&[("has(self.backend) != has(self.redirect)", "give exactly one of backend and redirect")])))]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("has(self.backend) != has(self.redirect)", "give exactly one of backend and redirect"),
+    ("!has(self.rewriteRuleSet) || has(self.backend)", "redirects are not rewritten: remove rewriteRuleSet, or give a backend")
+])))]
 pub struct PathRule {
     /// Name, for messages, metrics and logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -199,6 +202,11 @@ pub struct PathRule {
     /// Redirects requests for these paths; in place of backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
+
+    /// Rewrite rule set of the gateway, by name, for these paths alone, in place of the rule's. Default: the rule's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = NAME_LEN), regex(pattern = NAME))]
+    pub rewrite_rule_set: Option<String>,
 }
 
 /// What became of a rule.

@@ -136,6 +136,26 @@ async fn the_answer_is_rewritten_by_what_it_says_and_by_what_was_asked() {
 }
 
 #[tokio::test]
+async fn a_path_can_have_a_set_of_its_own() {
+    let backend = Backend::start("one").await;
+    let set = |name: &str| {
+        format!(
+            "- name: {name}\n  rules: [{{name: a, actions: {{requestHeaders: [{{name: X-Set, value: {name}}}]}}}}]\n"
+        )
+    };
+    let to = "backend: {services: [{name: app, port: 80}]}";
+    let gateway = Gateway::start(&[
+        http_gateway(&format!("rewriteRuleSets:\n{}{}", set("all"), set("images"))),
+        rule("all", &format!("rewriteRuleSet: all\n{to}\npaths:\n- {{paths: ['/images/*'], rewriteRuleSet: images, {to}}}\n- {{paths: ['/docs/*'], {to}}}")),
+        service("app", &[&backend]),
+    ])
+    .await;
+    for (path, set) in [("/images/a", "images"), ("/docs/a", "all"), ("/", "all")] {
+        assert_eq!(gateway.get(HOST, path).await.echoed("x-set"), [set], "{path}");
+    }
+}
+
+#[tokio::test]
 async fn reroute_matches_the_paths_of_the_rule_again_and_once() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let gateway = Gateway::start(&[

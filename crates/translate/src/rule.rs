@@ -158,10 +158,9 @@ pub(crate) fn lower(
         rewrite_rule_set,
         paths,
     } = &rule.spec;
-    let (rewrites, blocked) = match rewrite_rule_set.as_ref().map(|name| rewrites(name, gateway, &mut findings)) {
+    let (rewrites, blocked) = match rewrite_rule_set {
+        Some(name) => rewrites("", name, gateway, &mut findings),
         None => (None, None),
-        Some(Ok(set)) => (Some(set), None),
-        Some(Err(reason)) => (None, Some(reason)),
     };
     let attached: Vec<usize> = listeners.iter().map(|(index, _)| *index).collect();
     let mut backends = Backends {
@@ -205,28 +204,41 @@ pub(crate) fn lower(
     Lowered { routes, clusters, dependencies, findings, hosts }
 }
 
-/// The rewrite rule set, or why nothing may be forwarded: it is not there.
-fn rewrites(name: &str, gateway: &Gateway, findings: &mut Vec<Finding>) -> Result<Arc<RewriteSet>, &'static str> {
+/// The rewrite rule set that is named at a place, or why nothing may be forwarded from there: it is not there.
+fn rewrites(
+    place: &str,
+    name: &str,
+    gateway: &Gateway,
+    findings: &mut Vec<Finding>,
+) -> (Option<Arc<RewriteSet>>, Option<&'static str>) {
     if let Some(set) = gateway.rewrite_rule_sets.get(name) {
-        return Ok(Arc::clone(set));
+        return (Some(Arc::clone(set)), None);
     }
     let reason = RuleReason::RewriteSetNotFound.as_str();
     let message = format!(
-        "rewriteRuleSet {name:?} is not one of the rewriteRuleSets of ApplicationGateway {}: add it there, or correct the name",
+        "{place}rewriteRuleSet {name:?} is not one of the rewriteRuleSets of ApplicationGateway {}: add it there, or correct the name",
         gateway.key
     );
     findings.push(Finding::unresolved(reason, message));
-    Err(reason)
+    (None, Some(reason))
 }
 
 fn add_paths(entries: &mut Vec<Entry>, index: usize, path: &PathRule, backends: &mut Backends<'_>, attached: &[usize]) {
-    let PathRule { name, paths: patterns, backend, redirect } = path;
+    let PathRule { name, paths: patterns, backend, redirect, rewrite_rule_set } = path;
     // A name survives reordering; a number sign is in no name.
     let place = match name {
         Some(name) => format!("paths[{name}]."),
         None => format!("paths[#{index}]."),
     };
-    let Some(action) = action(&place, backend.as_ref(), redirect.as_ref(), backends, attached) else { return };
+    let of_rule = rewrite_rule_set.as_ref().map(|name| {
+        let (set, blocked) = rewrites(&place, name, backends.gateway, &mut backends.findings);
+        (std::mem::replace(&mut backends.rewrites, set), std::mem::replace(&mut backends.blocked, blocked))
+    });
+    let action = action(&place, backend.as_ref(), redirect.as_ref(), backends, attached);
+    if let Some(of_rule) = of_rule {
+        (backends.rewrites, backends.blocked) = of_rule;
+    }
+    let Some(action) = action else { return };
     let name: Option<Name> = name.as_deref().map(Into::into);
     let shared = Arc::new(action);
     for pattern in patterns {
