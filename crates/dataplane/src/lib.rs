@@ -22,5 +22,6 @@ mod worker;
 pub use access_log::AccessLog;
 pub use cluster::{Health, LiveCluster, LiveEndpoint};
 pub use plane::{DataPlane, DrainingEndpoint, Inputs, Options, StartError, View};
+pub use probe::{Found, ProbeNow, Probed, Spoken};
 pub use resolve::AddressRule;
 pub use worker::Totals;

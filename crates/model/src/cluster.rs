@@ -135,6 +135,18 @@ pub struct UpstreamTls {
     pub identity: Option<Arc<Certificate>>,
 }
 
+impl UpstreamTls {
+    /// Of a probe that nobody says more about: it asks whether somebody lives, as the kubelet's does.
+    pub const UNVERIFIED: Self = Self {
+        verify: false,
+        authorities: None,
+        server_name: None,
+        subject_alt_names: Vec::new(),
+        http2: true,
+        identity: None,
+    };
+}
+
 /// A name in a certificate (RFC 5280 4.2.1.6).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SubjectAltName {

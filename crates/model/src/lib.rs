@@ -42,7 +42,7 @@ pub use listener::{
 };
 pub use observed::{EndpointUpdate, Observed, ObservedEndpoint, ObservedName};
 pub use path::{PathMatch, Pattern};
-pub use probe::{HealthMatch, Probe, ProbeHost, Question, StatusRange};
+pub use probe::{HealthMatch, InvalidStatusRange, Probe, ProbeHost, Question, StatusRange};
 pub use problem::{ObjectRef, Problem};
 pub use rank::Rank;
 pub use rewrite::RewriteSet;

@@ -1,5 +1,6 @@
 //! How the health of an endpoint is found out.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -89,6 +90,24 @@ pub struct StatusRange {
     pub first: u16,
     /// The largest.
     pub last: u16,
+}
+
+/// Neither a code nor a range from the lower to the higher.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no status code and no range such as 200-399")]
+pub struct InvalidStatusRange(String);
+
+impl FromStr for StatusRange {
+    type Err = InvalidStatusRange;
+
+    /// Reads `204` or `200-399`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        match (first.parse(), last.parse()) {
+            (Ok(first), Ok(last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(InvalidStatusRange(text.to_owned())),
+        }
+    }
 }
 
 impl HealthMatch {

@@ -1,5 +1,7 @@
 //! What the user typed: the commands and their arguments.
 
+mod probe;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::args::RunArgs;
 use crate::output;
+
+pub(crate) use probe::ProbeArgs;
 
 /// Kubernetes ingress controller with the semantics of an application gateway.
 #[derive(Debug, Parser)]
@@ -29,6 +33,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Show listeners, backend health and open WebSockets of a running instance
     Status(StatusArgs),
+    /// Have a running instance probe its backends now, and show what it finds
+    Probe(ProbeArgs),
     /// Say what became of one request or WebSocket, and why
     Why(WhyArgs),
     /// Print the CustomResourceDefinitions as YAML
@@ -176,6 +182,7 @@ impl Cli {
         let plugin = program.as_deref().is_some_and(is_plugin);
         match &mut cli.command {
             Command::Status(args) => args.instance.cluster |= plugin,
+            Command::Probe(args) => args.instance.cluster |= plugin,
             Command::Why(args) => args.instance.cluster |= plugin && args.log.is_none(),
             _ => {}
         }

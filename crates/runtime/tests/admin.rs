@@ -4,7 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use penstock_runtime::{AdminError, AdminServer, Readiness, Sources, build_info, limits, register_process_metrics};
+use http::StatusCode;
+use penstock_runtime::{
+    AdminError, AdminServer, Answer, Order, Readiness, Sources, build_info, limits, register_process_metrics,
+};
 use penstock_testkit::client::{get, send};
 use penstock_testkit::{Connection, DEADLINE, Metrics, Request};
 use prometheus::Registry;
@@ -17,7 +20,13 @@ fn sources() -> Sources {
     let asked = AtomicU64::new(0);
     let status = Arc::new(move || json!({"generation": asked.fetch_add(1, Ordering::Relaxed)}));
     let request = Arc::new(|id: &str| (id == "known").then(|| "{\"request_id\":\"known\"}".to_owned()));
-    Sources { registry, readiness: Readiness::starting("the first configuration"), status, request }
+    let probe = Arc::new(|order: Order| -> Answer {
+        Box::pin(async move {
+            let local = if order.local { "here" } else { "elsewhere" };
+            (StatusCode::OK, format!("{} from {local}", String::from_utf8_lossy(&order.body)))
+        })
+    });
+    Sources { registry, readiness: Readiness::starting("the first configuration"), status, request, probe }
 }
 
 fn start(sources: Sources) -> AdminServer {
@@ -136,4 +145,20 @@ async fn a_recent_request_is_shown_by_its_id() {
     let other = get(server.local_addr(), "admin", "/requests/other").await.unwrap();
     assert_eq!(other.status, 404);
     assert!(other.text().contains("\"other\""), "{}", other.text());
+}
+
+#[tokio::test]
+async fn an_order_comes_by_post_as_json_and_from_no_browser() {
+    let server = start(sources());
+    let addr = server.local_addr();
+    let order = Request::post("admin", "/probe", "{}");
+    let json = order.clone().with("Content-Type", "application/json; charset=utf-8");
+    let answer = send(addr, &json).await.unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "{} from here"));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(send(addr, &order).await.unwrap().status, 415);
+    assert_eq!(send(addr, &json.clone().with("Origin", "null")).await.unwrap().status, 403);
+    assert_eq!(send(addr, &json.clone().body(vec![b'x'; 16 * 1024 + 1])).await.unwrap().status, 413);
+    let head = send(addr, &Request::new("HEAD", "admin", "/probe")).await.unwrap();
+    assert_eq!((head.status, head.header("allow")), (405, Some("POST")));
 }

@@ -13,16 +13,6 @@ use crate::finding::Finding;
 use crate::probe_host::LOCALHOST;
 use crate::settings::duration;
 
-/// TLS of a probe that nobody says more about: it asks whether somebody lives, as the kubelet's does.
-pub(crate) const UNVERIFIED: UpstreamTls = UpstreamTls {
-    verify: false,
-    authorities: None,
-    server_name: None,
-    subject_alt_names: Vec::new(),
-    http2: true,
-    identity: None,
-};
-
 /// A probe by name, with what it leaves to the settings that use it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NamedProbe {
@@ -51,11 +41,10 @@ pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Fi
         min_servers,
     } = probe;
     let field = |rest: &str| format!("probes[{name}].{rest}");
-    let statuses = match_.status_codes.iter().filter_map(|codes| match status_range(codes) {
-        Some(range) => Some(range),
-        None => {
-            let message =
-                format!("{} has {codes:?}: give a code or a range such as 200-399", field("match.statusCodes"));
+    let statuses = match_.status_codes.iter().filter_map(|codes| match codes.parse::<StatusRange>() {
+        Ok(range) => Some(range),
+        Err(error) => {
+            let message = format!("{}: {error}", field("match.statusCodes"));
             findings.push(Finding::partial(RuleReason::InvalidValue.as_str(), message));
             None
         }
@@ -84,18 +73,12 @@ pub(crate) fn named(probe: &gateway::Probe, gateway: &str, findings: &mut Vec<Fi
     NamedProbe { probe, protocol: *protocol, picks_host: pick_host_name_from_backend_settings.unwrap_or_default() }
 }
 
-fn status_range(codes: &str) -> Option<StatusRange> {
-    let (first, last) = codes.split_once('-').unwrap_or((codes, codes));
-    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then_some(StatusRange { first, last })
-}
-
 /// What is asked where nobody says anything. A healthy server of gRPC has a status of 404, 405 or 415 for a GET, 200 with a
 /// `grpc-status`, or a reset.
 pub(crate) fn default(host: Option<ProbeHost>, tls: Option<&UpstreamTls>, protocol: Protocol) -> Probe {
     Probe {
         name: "default".into(),
-        tls: tls.map(|tls| UpstreamTls { http2: tls.http2, identity: tls.identity.clone(), ..UNVERIFIED }),
+        tls: tls.map(|tls| UpstreamTls { http2: tls.http2, identity: tls.identity.clone(), ..UpstreamTls::UNVERIFIED }),
         protocol,
         host: host.unwrap_or_else(|| ProbeHost::Named(LOCALHOST.into())),
         headers: Vec::new(),
@@ -180,7 +163,7 @@ fn asks_http(action: &HTTPGetAction, port: Option<u16>) -> Asks {
         path if path.starts_with('/') => path.into(),
         path => format!("/{path}").into(),
     };
-    let (tls, host) = (https.then_some(UNVERIFIED), host.unwrap_or(LOCALHOST).into());
+    let (tls, host) = (https.then_some(UpstreamTls::UNVERIFIED), host.unwrap_or(LOCALHOST).into());
     let question = get(path, 200, 399);
     Asks { tls, protocol: Protocol::Http1, host, headers: headers(action), question, port }
 }
@@ -295,6 +278,6 @@ spec:
             "{metadata: {name: p}, spec: {containers: [{name: a, readinessProbe: {httpGet: {port: 1, scheme: HTTPS}}}]}}",
         );
         let Readiness::Probe(probe) = readiness(&pod, &IntOrString::Int(1)) else { panic!("no probe") };
-        assert_eq!(probe.tls, Some(UNVERIFIED));
+        assert_eq!(probe.tls, Some(UpstreamTls::UNVERIFIED));
     }
 }

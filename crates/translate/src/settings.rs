@@ -13,7 +13,7 @@ use penstock_model::{
 };
 
 use crate::finding::Finding;
-use crate::probe::{NamedProbe, UNVERIFIED};
+use crate::probe::NamedProbe;
 use crate::probe_host;
 
 /// Settings as parsed.
@@ -184,7 +184,7 @@ pub(crate) fn parse(
                     // Its own host goes before the settings' one, in the certificate as well.
                     Some(tls) => UpstreamTls { server_name: sni_name.as_deref().map(Into::into), ..tls.clone() },
                     // What requests do not trust, a probe has no reason to.
-                    None => UNVERIFIED,
+                    None => UpstreamTls::UNVERIFIED,
                 });
                 let picked = probe_host::picked(probe, *picks_host || tls.is_some(), &host);
                 if *picks_host && tls.is_none() && host == HostRewrite::Keep {

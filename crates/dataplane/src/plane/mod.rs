@@ -21,11 +21,12 @@ use std::time::{Duration, Instant};
 
 use penstock_model::{ClusterId, Config, EndpointUpdate, ListenerId, Name, Observed, Shared, TicketSecrets};
 use prometheus::Registry;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::access_log::{AccessLog, WorkerLog};
 use crate::cluster::{LiveCluster, LiveEndpoint};
 use crate::metrics::{Endpoints, LocalMetrics, Metrics};
+use crate::probe::{ProbeNow, Probed};
 use crate::resolve::AddressRule;
 use crate::worker::{Clients, Command, Limits, Totals, Worker};
 
@@ -91,6 +92,7 @@ pub enum StartError {
 pub(crate) enum Order {
     Close,
     SpreadClose(Duration),
+    Probe(ProbeNow, oneshot::Sender<Vec<Probed>>),
     Stop,
 }
 
@@ -202,6 +204,14 @@ impl DataPlane {
     /// Closes tunnels, evenly over a time.
     pub fn spread_close(&self, window: Duration) {
         let _ = self.orders.send(Order::SpreadClose(window));
+    }
+
+    /// Asks endpoints once, and gives back what was found of each, sorted by pool, settings and address. Nothing follows from it.
+    /// `None`: other such probes are under way, began within the last second, or the plane has ended.
+    pub async fn probe(&self, asked: ProbeNow) -> Option<Vec<Probed>> {
+        let (to, answer) = oneshot::channel();
+        let _ = self.orders.send(Order::Probe(asked, to));
+        answer.await.ok()
     }
 
     /// Ends every thread and waits for it, and for the last lines of the access log.

@@ -120,6 +120,7 @@ impl Plane {
                         self.tell(|| Command::Close);
                     }
                     Some(Order::SpreadClose(window)) => self.tell(|| Command::SpreadClose(window)),
+                    Some(Order::Probe(asked, to)) => self.probes.now(asked, self.clusters.all().values().cloned(), to),
                     Some(Order::Stop) | None => break,
                 },
                 Ok(()) = inputs.config.changed() => self.take_config(&mut inputs.config),

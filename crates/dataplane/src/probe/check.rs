@@ -40,7 +40,7 @@ pub(crate) enum Unhealthy {
     #[error("StatusMismatch: the answer was {0}")]
     Status(u16),
     #[error("BodyMismatch: the expected text is not in the body")]
-    Body,
+    Body(u16),
     #[error("GrpcStatus: {0}")]
     Grpc(#[from] grpc::NotServing),
     #[error("BadAnswer: {0}")]
@@ -50,6 +50,14 @@ pub(crate) enum Unhealthy {
 }
 
 impl Unhealthy {
+    /// Of the answer, where it was one.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status(status) | Self::Body(status) => Some(*status),
+            _ => None,
+        }
+    }
+
     /// Azure tells by what is wrong with a certificate: its name, its authority, its dates, or something else.
     fn secured(error: ConnectError) -> Self {
         let certificate = match &error {
@@ -72,13 +80,23 @@ impl Unhealthy {
     }
 }
 
-/// Asks an endpoint once, by this name.
-pub(crate) async fn check(
+/// Asks an endpoint once, by this name, in the time that the probe has. A good answer has its status, where it is one.
+pub(super) async fn within(
     probe: &Probe,
     host: &str,
     connector: Option<&Arc<Connector>>,
     address: SocketAddr,
-) -> Result<(), Unhealthy> {
+) -> Result<Option<u16>, Unhealthy> {
+    let answer = tokio::time::timeout(probe.timeout, check(probe, host, connector, address)).await;
+    answer.unwrap_or(Err(Unhealthy::Timeout(probe.timeout)))
+}
+
+async fn check(
+    probe: &Probe,
+    host: &str,
+    connector: Option<&Arc<Connector>>,
+    address: SocketAddr,
+) -> Result<Option<u16>, Unhealthy> {
     let Some(connector) = connector else {
         let stream = TcpStream::connect(address).await.map_err(Unhealthy::Connect)?;
         return match probe.protocol {
@@ -102,7 +120,12 @@ pub(crate) async fn check(
 }
 
 /// Asks on the only stream of a connection, which is polled meanwhile.
-async fn ask_in_http2<S>(probe: &Probe, host: &str, stream: S, secured: Option<Secured>) -> Result<(), Unhealthy>
+async fn ask_in_http2<S>(
+    probe: &Probe,
+    host: &str,
+    stream: S,
+    secured: Option<Secured>,
+) -> Result<Option<u16>, Unhealthy>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -127,16 +150,16 @@ pub(super) struct Answer {
     pub(super) trailers: HeaderMap,
 }
 
-async fn ask(probe: &Probe, host: &str, carrier: Carrier) -> Result<(), Unhealthy> {
+async fn ask(probe: &Probe, host: &str, carrier: Carrier) -> Result<Option<u16>, Unhealthy> {
     match &probe.question {
         Question::Get { path, accept } => {
             let answer = exchange(carrier, (probe, host), &Method::GET, path, None).await?;
             judge(accept, &answer)
         }
         Question::Lives => match exchange(carrier, (probe, host), &Method::GET, "/", None).await {
-            Ok(answer) if answer.status < 500 => Ok(()),
+            Ok(answer) if answer.status < 500 => Ok(Some(answer.status)),
             Ok(answer) => Err(Unhealthy::Status(answer.status)),
-            Err(Unhealthy::Answer(Error::Http2(error))) if error.is_reset() && error.is_remote() => Ok(()),
+            Err(Unhealthy::Answer(Error::Http2(error))) if error.is_reset() && error.is_remote() => Ok(None),
             Err(error) => Err(error),
         },
         Question::Grpc { service } => {
@@ -145,7 +168,8 @@ async fn ask(probe: &Probe, host: &str, carrier: Carrier) -> Result<(), Unhealth
             if answer.status != 200 {
                 return Err(Unhealthy::Status(answer.status));
             }
-            Ok(grpc::judge(&answer)?)
+            grpc::judge(&answer)?;
+            Ok(Some(answer.status))
         }
     }
 }
@@ -202,13 +226,13 @@ async fn exchange(
     Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.freeze(), trailers })
 }
 
-fn judge(accept: &HealthMatch, answer: &Answer) -> Result<(), Unhealthy> {
+fn judge(accept: &HealthMatch, answer: &Answer) -> Result<Option<u16>, Unhealthy> {
     if !accept.takes(answer.status) {
         return Err(Unhealthy::Status(answer.status));
     }
     match &accept.body {
-        Some(text) if !contains(&answer.body, text.as_bytes()) => Err(Unhealthy::Body),
-        _ => Ok(()),
+        Some(text) if !contains(&answer.body, text.as_bytes()) => Err(Unhealthy::Body(answer.status)),
+        _ => Ok(Some(answer.status)),
     }
 }
 

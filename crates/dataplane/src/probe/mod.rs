@@ -2,6 +2,7 @@
 
 mod check;
 mod grpc;
+mod now;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,14 +13,20 @@ use std::time::{Duration, Instant};
 
 use penstock_model::{ClusterId, Name, Probe};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::cluster::{Health, LiveCluster};
 use crate::metrics::Metrics;
 use crate::upstream::Connector;
 
+pub use now::{Found, ProbeNow, Probed, Spoken};
+
 /// First probes are spread over the interval, but over no more than this.
 const FIRST_SPREAD: Duration = Duration::from_secs(5);
+
+/// The least time from one order for probes on demand to the next.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A probe changed its mind.
 #[derive(Debug)]
@@ -48,6 +55,14 @@ pub(crate) struct Probes {
     metrics: Metrics,
     running: HashMap<Key, Running>,
     by_cluster: HashMap<ClusterId, Vec<Key>>,
+    on_demand: Option<OnDemand>,
+}
+
+/// The last probes that somebody asked for.
+#[derive(Debug)]
+struct OnDemand {
+    since: Instant,
+    task: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -69,7 +84,7 @@ struct State {
 
 impl Probes {
     pub(crate) fn new(reports: UnboundedSender<Report>, metrics: Metrics) -> Self {
-        Self { reports, metrics, running: HashMap::new(), by_cluster: HashMap::new() }
+        Self { reports, metrics, running: HashMap::new(), by_cluster: HashMap::new(), on_demand: None }
     }
 
     /// Probes what a cluster has now: starts what is missing, ends what nobody needs, tells the cluster what is known.
@@ -110,6 +125,21 @@ impl Probes {
         cluster.refresh();
     }
 
+    /// Asks the endpoints of these clusters once, beside all that runs. Not while somebody else's order is under way, nor
+    /// within [`PAUSE`] of its beginning: whoever may ask must not make endpoints busy. Dropping `to` then says so.
+    pub(crate) fn now(
+        &mut self,
+        asked: ProbeNow,
+        clusters: impl Iterator<Item = Arc<LiveCluster>>,
+        to: oneshot::Sender<Vec<Probed>>,
+    ) {
+        if self.on_demand.as_ref().is_some_and(|last| !last.task.is_finished() || last.since.elapsed() < PAUSE) {
+            return;
+        }
+        let task = tokio::task::spawn_local(now::answer(asked, clusters.collect(), to));
+        self.on_demand = Some(OnDemand { since: Instant::now(), task });
+    }
+
     /// The cluster is gone.
     pub(crate) fn forget(&mut self, id: &ClusterId) {
         let keys = self.by_cluster.remove(id).unwrap_or_default();
@@ -144,8 +174,7 @@ async fn run(key: Key, state: Rc<RefCell<State>>, reports: UnboundedSender<Repor
     tokio::time::sleep(first_delay(&probe, address)).await;
     loop {
         let started = Instant::now();
-        let result = tokio::time::timeout(probe.timeout, check::check(&probe, &host, connector.as_ref(), target)).await;
-        let result = result.unwrap_or(Err(check::Unhealthy::Timeout(probe.timeout)));
+        let result = check::within(&probe, &host, connector.as_ref(), target).await;
         let labels = state.borrow().labels.clone();
         let label = if result.is_ok() { "success" } else { "failure" };
         metrics.probes.with_label_values(&[&*labels[0], &*labels[1], label]).inc();
@@ -161,9 +190,14 @@ async fn run(key: Key, state: Rc<RefCell<State>>, reports: UnboundedSender<Repor
 
 impl State {
     /// One success makes it Up; so many failures in a row make it Down.
-    fn take(&mut self, probe: &Probe, address: SocketAddr, result: Result<(), check::Unhealthy>) -> Option<Report> {
+    fn take(
+        &mut self,
+        probe: &Probe,
+        address: SocketAddr,
+        result: Result<Option<u16>, check::Unhealthy>,
+    ) -> Option<Report> {
         let (health, reason) = match result {
-            Ok(()) => {
+            Ok(_) => {
                 self.failures = 0;
                 (Health::Up, None)
             }

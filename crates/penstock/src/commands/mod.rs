@@ -7,6 +7,7 @@ pub(crate) mod crds;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod man;
+pub(crate) mod probe;
 pub(crate) mod status;
 pub(crate) mod version;
 pub(crate) mod why;

@@ -4,6 +4,7 @@
 //! a starting Pod get an answer, and leaves last, so that metrics answer while everything else drains.
 
 mod allocator;
+mod probe;
 mod report;
 mod source;
 mod status;
@@ -42,6 +43,8 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let readiness = Readiness::starting("the first complete configuration");
     let status = status::Status::default();
     let source = status.clone();
+    let probing = probe::Probing::default();
+    let prober = probing.clone();
     let log = args.logs_access().then(|| AccessLog::to_stdout(args.access_log_sample)).transpose();
     let log = log.context("cannot start the access log")?;
     let recent = log.clone();
@@ -50,6 +53,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         readiness: readiness.clone(),
         status: Arc::new(move || source.json()),
         request: Arc::new(move |id| recent.as_ref()?.recent(id)),
+        probe: Arc::new(move |order| prober.take(order)),
     };
     let admin = AdminServer::bind(args.admin(), sources)?;
 
@@ -76,6 +80,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let inputs = Inputs { config: outputs.config, endpoints: outputs.endpoints, tickets: outputs.tickets };
     let plane = Arc::new(DataPlane::start(&options, &registry, inputs)?);
     status.connect(Arc::clone(&plane), outputs.state.clone());
+    probing.connect(Arc::clone(&plane));
     let settling = tokio::spawn(allocator::settle(outputs.state.clone()));
     let reporting = tokio::spawn(report::report(registry, outputs.state, !args.standalone()));
     let observing = tokio::spawn(observe(plane.observed(), observed_sender, readiness.clone()));

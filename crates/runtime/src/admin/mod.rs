@@ -1,8 +1,10 @@
-//! The admin server: metrics, health, readiness, status. Read-only, never on a traffic port, never a secret.
+//! The admin server: metrics, health, readiness, status, and probes on demand. It changes nothing, is never on a traffic port, and
+//! tells no secret.
 //!
 //! It has a thread and a runtime of its own, so that it answers while traffic is overloaded. Its connections are few
 //! and short: whoever can reach it must not be able to exhaust the process through it.
 
+mod orders;
 mod pages;
 
 use std::io;
@@ -11,6 +13,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,6 +25,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::readiness::Readiness;
+
+pub use orders::{Answer, Order, TakeOrder};
 
 /// How many connections it has at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 64;
@@ -45,6 +51,8 @@ pub struct Sources {
     pub status: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// What `/requests/ID` shows: the line of the access log, or `None` when it is not known.
     pub request: Arc<FindRequest>,
+    /// What `/probe` does; called on the admin server's thread, and dropped when whoever asked goes away.
+    pub probe: Arc<TakeOrder>,
 }
 
 impl std::fmt::Debug for Sources {
@@ -127,11 +135,11 @@ async fn accept(listener: TcpListener, sources: Sources) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let sources = sources.clone();
+            Ok((stream, peer)) => {
+                let (sources, local) = (sources.clone(), peer.ip().to_canonical().is_loopback());
                 tokio::spawn(async move {
                     // The end of the time is the end of the connection: there is nobody to tell.
-                    let _ = timeout(CONNECTION_TIMEOUT, serve(stream, sources)).await;
+                    let _ = timeout(CONNECTION_TIMEOUT, serve(stream, sources, local)).await;
                     drop(place);
                 });
             }
@@ -144,10 +152,13 @@ async fn accept(listener: TcpListener, sources: Sources) {
     }
 }
 
-async fn serve(stream: TcpStream, sources: Sources) {
-    let service = service_fn(move |request| {
-        let answer = pages::answer(&request, &sources);
-        async move { Ok::<_, std::convert::Infallible>(answer) }
+async fn serve(stream: TcpStream, sources: Sources, local: bool) {
+    let service = service_fn(|request: Request<Incoming>| async {
+        let answer = match request.uri().path() {
+            orders::PROBE => orders::answer(request, &sources, local).await,
+            _ => pages::answer(&request, &sources),
+        };
+        Ok::<_, std::convert::Infallible>(answer)
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);

@@ -8,9 +8,9 @@ use prometheus::TextEncoder;
 
 use super::Sources;
 
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const INDEX: &str = "<!doctype html>
@@ -18,6 +18,7 @@ const INDEX: &str = "<!doctype html>
 <ul>
 <li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>
 <li><a href=\"/status\">/status</a>: listeners, backends and problems as JSON</li>
+<li>POST /probe: asks backends at once, as <code>penstock probe</code> does</li>
 <li>/requests/ID: one recent request as JSON, by the request_id of the access log</li>
 <li><a href=\"/readyz\">/readyz</a>: 200 while traffic may be sent here</li>
 <li><a href=\"/healthz\">/healthz</a>: 200 while the process works</li>
@@ -46,15 +47,21 @@ pub(super) fn answer<B>(request: &Request<B>, sources: &Sources) -> Response<Ful
     } else {
         (StatusCode::METHOD_NOT_ALLOWED, TEXT, "read-only: GET or HEAD\n".to_owned())
     };
+    let mut response = self::page(code, kind, body);
+    if !read_only {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+/// A page with what all of them have.
+pub(super) fn page(code: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = code;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if !read_only {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
     response
 }
 

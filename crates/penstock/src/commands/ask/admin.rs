@@ -2,18 +2,18 @@
 
 use anyhow::{Context as _, bail};
 use http::StatusCode;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::Page;
+use super::Question;
 
 /// The largest answer: thousands of endpoints with room to spare.
 const LARGEST: usize = 256 * 1024 * 1024;
 
-/// What it answers to a path.
-pub(super) async fn get(admin: &http::Uri, path: &str) -> anyhow::Result<Page> {
+/// What it answers.
+pub(super) async fn ask(admin: &http::Uri, question: &Question<'_>) -> anyhow::Result<(StatusCode, String)> {
     let (None | Some("http"), Some(authority)) = (admin.scheme_str(), admin.authority()) else {
         bail!("--admin {admin}: it must be a URL such as http://127.0.0.1:9090");
     };
@@ -23,19 +23,16 @@ pub(super) async fn get(admin: &http::Uri, path: &str) -> anyhow::Result<Page> {
     })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = hyper::Request::get(format!("{}{path}", admin.path().trim_end_matches('/')))
+    let request = question
+        .request(admin.path().trim_end_matches('/'))
         .header(http::header::HOST, authority.as_str())
         .header(http::header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())?;
+        .body(Full::new(Bytes::copy_from_slice(question.body())))?;
     let response = sender.send_request(request).await.with_context(|| format!("--admin {admin}: no HTTP answer"))?;
     let code = response.status();
     let body = Limited::new(response.into_body(), LARGEST).collect().await;
     connection.abort();
     let body = body.map_err(|error| anyhow::anyhow!("--admin {admin}: the answer broke off: {error}"))?.to_bytes();
     let text = String::from_utf8(body.into()).with_context(|| format!("--admin {admin}: the answer is not text"))?;
-    match code {
-        code if code.is_success() => Ok(Ok(text)),
-        StatusCode::NOT_FOUND => Ok(Err(text)),
-        code => bail!("--admin {admin}: {path} answers {code}: is that the admin address?"),
-    }
+    Ok((code, text))
 }

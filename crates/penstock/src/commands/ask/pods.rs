@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
+use http::StatusCode;
+use http_body_util::BodyExt as _;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use penstock_api::k8s::{Pod, ResourceExt as _};
+use serde_json::Value;
 
-use super::Page;
+use super::Question;
 use crate::cli::InstanceArgs;
 
 /// Name of the admin port in the chart's Pods.
@@ -39,17 +42,29 @@ impl RunningPod {
         running.then(|| Self { client: client.clone(), namespace, name: pod.name_any(), port })
     }
 
-    /// What it answers to a path.
-    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Page> {
+    /// What it answers, or the API server in its place.
+    pub(super) async fn ask(&self, question: &Question<'_>) -> anyhow::Result<(StatusCode, String)> {
         let Self { namespace, name, port, .. } = self;
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{path}");
-        let request = http::Request::get(path).body(Vec::new())?;
-        match self.client.request_text(request).await {
-            Ok(text) => Ok(Ok(text)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Err(status.message)),
-            Err(error) => Err(error).context(format!(
-                "Pod {self} is not reached through the API server; `get` of pods/proxy must be allowed"
-            )),
+        let proxy = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy");
+        let request = question.request(&proxy).body(kube::client::Body::from(question.body().to_vec()))?;
+        let verb = question.verb();
+        let context =
+            || format!("Pod {self} is not reached through the API server; `{verb}` of pods/proxy must be allowed");
+        let response = self.client.send(request).await.with_context(context)?;
+        let code = response.status();
+        let text = String::from_utf8(response.into_body().collect().await.with_context(context)?.to_bytes().into());
+        let text = text.with_context(|| format!("Pod {self}: the answer is not text"))?;
+        // The API server refuses with an object, the admin server with a sentence.
+        match serde_json::from_str::<Value>(&text) {
+            Ok(status) if !code.is_success() && status["kind"] == "Status" => {
+                let message = status["message"].as_str().unwrap_or_default().to_owned();
+                if code == StatusCode::NOT_FOUND {
+                    Ok((code, message))
+                } else {
+                    Err(anyhow!(message)).with_context(context)
+                }
+            }
+            _ => Ok((code, text)),
         }
     }
 }
