@@ -61,11 +61,14 @@ impl<'s> Values<'s> {
             Variable::RequestUri => Cow::Borrowed(parts.uri.path_and_query().map_or("/", |target| target.as_str())),
             Variable::Path => Cow::Borrowed(&self.request.path),
             Variable::ServerPort => port.to_string().into(),
+            // As Azure writes it: TLSv1.3.
             Variable::TlsVersion => {
-                Cow::Borrowed(downstream.tls.as_ref().and_then(|tls| tls.version).unwrap_or_default())
+                downstream.tls.as_ref().and_then(|tls| tls.version).unwrap_or_default().replace('_', ".").into()
             }
+            // By its IANA name.
             Variable::TlsCipher => {
-                Cow::Borrowed(downstream.tls.as_ref().and_then(|tls| tls.cipher).unwrap_or_default())
+                let suite = downstream.tls.as_ref().and_then(|tls| tls.cipher).unwrap_or_default();
+                suite.strip_prefix("TLS13_").map_or(suite.into(), |rest| format!("TLS_{rest}").into())
             }
             Variable::TlsEnabled => Cow::Borrowed(if downstream.tls.is_some() { "On" } else { "" }),
         }
