@@ -33,7 +33,7 @@ build: ## Build target/release/penstock
 	$(CARGO) build --locked --release -p penstock
 
 .PHONY: check
-check: check-version check-rust check-crds check-reference check-links check-charts ## Formatting, lints, generated files, what links what: everything but tests
+check: check-version check-rust check-crds check-reference check-links check-charts check-docs ## Formatting, lints, generated files, what links what: everything but tests
 
 .PHONY: check-version
 check-version:
@@ -72,6 +72,10 @@ check-charts:
 	@PATH=$${CLUSTER_BIN:-$${XDG_CACHE_HOME:-$$HOME/.cache}/penstock-cluster/bin}:$$PATH; \
 	if command -v helm >/dev/null; then echo "charts/render.sh --check"; charts/render.sh --check; \
 	else echo "not asked: helm is not installed (tests/cluster/cluster build); make charts tests the charts"; fi
+
+.PHONY: check-docs
+check-docs:
+	scripts/check-docs.sh
 
 .PHONY: test
 test: test-local test-apiserver ## All tests but end-to-end: first those that need nothing, then those with an API server

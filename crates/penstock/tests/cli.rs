@@ -1,5 +1,6 @@
 //! The command line through the built binary: what it prints, where, and with which exit code.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -242,6 +243,37 @@ fn check_says_what_the_page_for_users_of_azure_shows() {
     };
     let ended = with_input(&["check", "-"], block("yaml"));
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), block("text")), "the page is to show what check says");
+}
+
+#[test]
+fn check_takes_the_yaml_that_stands_beside_arm() {
+    let page = std::fs::read_to_string(repository().join("docs/coming-from-azure.md")).unwrap();
+    let (before, _) = page.split_once("## First mistakes").expect("the section");
+    // Rules are whole; of the gateway there are parts, which together are one.
+    let mut spec = BTreeMap::from([("listeners:", "- {name: http, port: 80, protocol: HTTP}\n".to_owned())]);
+    let mut objects = String::new();
+    for block in before.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        if block.starts_with("apiVersion:") {
+            objects.push_str(&format!("---\n{block}"));
+            continue;
+        }
+        let mut part = "";
+        for line in block.lines() {
+            if line.ends_with(':') && !line.starts_with([' ', '-']) {
+                part = line;
+            } else {
+                spec.entry(part).or_default().push_str(&format!("{line}\n"));
+            }
+        }
+    }
+    assert!(spec.len() >= 6 && objects.matches("kind: RoutingRule").count() >= 2, "{spec:?}");
+    let spec: String = spec
+        .iter()
+        .map(|(part, lines)| lines.lines().fold(format!("  {part}\n"), |yaml, line| format!("{yaml}  {line}\n")))
+        .collect();
+    let gateway = "apiVersion: penstock.dev/v1alpha1\nkind: ApplicationGateway\nmetadata: {name: shop}\nspec:\n";
+    let ended = with_input(&["check", "-"], &format!("{gateway}{spec}{objects}"));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
 }
 
 #[test]
