@@ -140,7 +140,11 @@ fn pool_address(pool: &str, address: &BackendAddress, options: &Options, finding
         );
     };
     match options.permits(ip) {
-        Ok(()) => PoolAddress::Ip(ip, host.as_str().into(), *port),
+        Ok(()) => {
+            // As a Host has it (RFC 3986 3.2.2).
+            let name = if ip.is_ipv6() { format!("[{host}]").into() } else { host.as_str().into() };
+            PoolAddress::Ip(ip, name, *port)
+        }
         Err(what) => {
             let message = format!(
                 "{field}: {host} is {what}, which may not be a backend: its share is answered with 502; name another"
