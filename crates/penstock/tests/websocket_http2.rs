@@ -8,7 +8,8 @@ mod ws;
 use std::time::Duration;
 
 use penstock_testkit::client::Handshake;
-use penstock_testkit::{Backend, Ca, DEADLINE, Http2, Request, Signal, TlsClient, WebSocket, until};
+use penstock_testkit::client::frames::kind;
+use penstock_testkit::{Backend, Ca, DEADLINE, Frame, Frames, Http2, Request, Signal, TlsClient, WebSocket, until};
 use support::{Gateway, RawBackend, WHILE, gateway, http_gateway, rule_to, service, service_at};
 use tokio::io::AsyncWriteExt;
 use ws::{backend_saw, closed, none_closed, site, stays_open};
@@ -142,6 +143,33 @@ async fn a_reset_or_a_lost_connection_is_the_clients_end() {
     closed(&gateway, "client", 2).await;
     until("one left at the backend", DEADLINE, || async { backend.websockets() }, |open| *open == 1).await;
     drop(kept);
+}
+
+#[tokio::test]
+async fn a_client_may_acknowledge_every_message() {
+    let backend = Backend::start("one").await;
+    let gateway = Gateway::start(&site("requestTimeout: 20s", &backend)).await;
+    let mut frames = Frames::open(gateway.addr(), &[]).await.unwrap();
+    let connect = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":authority", HOST),
+        (":path", "/ws"),
+        ("sec-websocket-version", "13"),
+    ];
+    frames.send(&[Frame::headers(1, false, &connect)]).await.unwrap();
+    frames.wait_for(|frame| frame.kind == kind::HEADERS && frame.stream == 1).await.unwrap();
+    // As simple clients do: more window for stream and connection with each piece that came. It is no flood.
+    for n in 0..1500 {
+        assert_eq!(backend.command_websockets("text hello"), 1, "message {n}");
+        let piece = frames.wait_for(|frame| frame.kind == kind::DATA).await.unwrap();
+        let more = u32::try_from(piece.payload.len()).unwrap().to_be_bytes();
+        let updates = [1, 0].map(|stream| Frame::new(kind::WINDOW_UPDATE, 0, stream, &more));
+        frames.send(&updates).await.unwrap();
+    }
+    none_closed(&gateway, 1).await;
+    assert_eq!(gateway.metrics().await.sum("penstock_refused_total", &[]), 0.0);
 }
 
 #[tokio::test]

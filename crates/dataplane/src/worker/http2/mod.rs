@@ -58,12 +58,13 @@ impl Session {
     fn touch(&self) {
         self.moved.set(timer::now());
     }
-}
 
-impl Session {
-    /// The client took nothing of an answer for too long. When nothing else moved on its connection either, all of it ends.
+    /// The client took nothing of an answer for too long: that stream ends. Its connection ends with it when there is no other
+    /// and nothing moved: others may be WebSockets, and how long those may be quiet is a matter of their own.
     fn stalled(&self) {
-        if timer::real_now().since(self.moved.get()) >= STALLED_WRITE {
+        // The stream in question still counts.
+        let alone = self.downstream.active.get() <= 1;
+        if alone && timer::real_now().since(self.moved.get()) >= STALLED_WRITE {
             self.meter.give_up("slow_reader");
         } else {
             self.downstream.count_refused("none", "slow_reader");

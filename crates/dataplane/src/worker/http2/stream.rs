@@ -55,13 +55,13 @@ pub(super) async fn serve(
 }
 
 /// Answers a request for a WebSocket: with a tunnel, or with what the backend or the gateway said instead.
-async fn upgrade(session: &Session, mut respond: SendResponse<Bytes>, response: Response<Body>, receive: RecvStream) {
+async fn upgrade(session: &Rc<Session>, mut respond: SendResponse<Bytes>, response: Response<Body>, receive: RecvStream) {
     let (head, body) = response.into_parts();
     match body.into_tunnel() {
         Ok((pending, guard)) => {
             // It fails when the client has reset the stream.
             let Ok(stream) = respond.send_response(Response::from_parts(head, ()), false) else { return };
-            let client = Duplex::new(stream, receive);
+            let client = websocket::Client::new(Duplex::new(stream, receive), Rc::clone(session));
             pending.start(&session.downstream.worker, client, Bytes::new(), Held::Stream { _guard: guard });
         }
         Err(body) => send(session, respond, Response::from_parts(head, body), &Method::GET).await,

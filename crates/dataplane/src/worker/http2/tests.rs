@@ -14,8 +14,11 @@ use super::*;
 impl Site {
     /// Serves the other end of the result.
     fn connection(&self, buffer: usize) -> (DuplexStream, JoinHandle<()>) {
+        self.connection_of(Downstream::new(self.worker(), 80, self.peer(), None), buffer)
+    }
+
+    fn connection_of(&self, downstream: Rc<Downstream>, buffer: usize) -> (DuplexStream, JoinHandle<()>) {
         let (near, far) = duplex(buffer);
-        let downstream = Downstream::new(self.worker(), 80, self.peer(), None);
         (near, spawn_local(connection(downstream, Port::new(80), far, Bytes::new(), self.counted())))
     }
 }
@@ -86,6 +89,29 @@ async fn one_stream_that_stands_still_ends_alone() {
         assert_eq!(site.refused("slow_reader"), 1);
         while let Some(Ok(_)) = still.data().await {}
         assert!(!served.is_finished());
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_stream_outlives_one_that_stands_still() {
+    let test = async {
+        let site = Site::new();
+        let downstream = Downstream::new(site.worker(), 80, site.peer(), None);
+        let (stream, served) = site.connection_of(Rc::clone(&downstream), 64 * 1024);
+        let mut requests = client(stream, Client::new().initial_window_size(10)).await;
+        assert_eq!(get(&mut requests).await.0, 404);
+        // What a WebSocket has of its connection. Nothing moves on it, which is a matter of its own timeout.
+        let websocket = Guard::new(&downstream);
+        let (_, mut still) = get(&mut requests).await;
+        while let Some(Ok(_)) = still.data().await {}
+        assert_eq!(site.refused("slow_reader"), 1);
+        tokio::time::sleep(2 * IDLE).await;
+        assert!(!served.is_finished(), "the WebSocket was cut");
+        // On the connection that is left other streams go on.
+        assert_eq!(get(&mut requests).await.0, 404);
+        drop(websocket);
+        served.await.unwrap();
     };
     LocalSet::new().run_until(test).await;
 }

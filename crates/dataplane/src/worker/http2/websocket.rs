@@ -1,5 +1,10 @@
 //! A WebSocket on a stream (RFC 8441): its extended CONNECT becomes the handshake of RFC 6455 that backends of HTTP/1.1 know,
-//! and their 101 becomes a 200.
+//! and their 101 becomes a 200. What moves on it then is movement of its connection.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use aws_lc_rs::{digest, rand};
 use base64::Engine as _;
@@ -7,8 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use h2::ext::Protocol;
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Method, request};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Session;
 use crate::exchange::Acceptance;
+use crate::http2::Duplex;
 
 /// RFC 6455 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -38,6 +46,52 @@ fn keys() -> Option<(HeaderValue, HeaderValue)> {
     let key = STANDARD.encode(key);
     let accept = accepting(key.as_bytes());
     Some((key.try_into().ok()?, accept.try_into().ok()?))
+}
+
+/// The client's side of a tunnel.
+#[derive(Debug)]
+pub(super) struct Client {
+    stream: Duplex,
+    session: Rc<Session>,
+}
+
+impl Client {
+    pub(super) fn new(stream: Duplex, session: Rc<Session>) -> Self {
+        Self { stream, session }
+    }
+}
+
+impl AsyncRead for Client {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.session.touch();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Client {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.session.touch();
+        // As a piece of an answer: the client will say that it has taken it.
+        self.session.meter.sent();
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // What its connection waits for begins with its end.
+        self.session.touch();
+    }
 }
 
 fn accepting(key: &[u8]) -> String {
