@@ -34,6 +34,8 @@ pub(crate) struct PortFacts {
     pub(crate) only_tls: Option<(u64, Arc<ServerTls>)>,
     /// The name of its first listener, and whom that believes about clients.
     pub(crate) listener: Name,
+    /// It has others, too.
+    pub(crate) shared: bool,
     pub(crate) client_address: ClientAddress,
     /// `penstock_connections_open` and `_total`, under the first listener of the port.
     pub(crate) open: IntGauge,
@@ -41,6 +43,11 @@ pub(crate) struct PortFacts {
 }
 
 impl Live {
+    /// The listener of a port, if it has only one.
+    pub(crate) fn sole(&self, port: u16) -> Option<&Name> {
+        self.ports.get(&port).filter(|facts| !facts.shared).map(|facts| &facts.listener)
+    }
+
     /// The listener of a port for clients that send no server name, or one that nobody has: only where there is no choice.
     pub(crate) fn default_tls(&self, port: u16) -> Option<&Arc<ListenerState>> {
         let mut on_port =

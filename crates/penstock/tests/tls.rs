@@ -7,6 +7,8 @@ use penstock_testkit::client::send_tls;
 use penstock_testkit::{Backend, Ca, DEADLINE, Identity, Request, TlsClient, WebSocket, until};
 use support::tls::{listener, objects, open, who};
 use support::{Gateway, rule};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn the_server_name_chooses_the_listener() {
@@ -46,9 +48,11 @@ async fn without_a_listener_for_the_name_there_is_no_certificate() {
         [listener("one", "hostNames: [one.example],", "cert"), listener("two", "hostNames: [two.example],", "cert")];
     let gateway = Gateway::start(&objects(&listeners, &[&one, &two], std::slice::from_ref(&secret))).await;
     assert_eq!(who(&gateway, &tls, "one.example").await, "one");
-    let refused = who(&gateway, &tls, "other.example").await;
-    assert!(refused.contains("handshake"), "{refused}");
-    gateway.wait_metric("penstock_refused_total", &[("reason", "tls")], 1.0).await;
+    for tls in [&tls, &TlsClient::tls12(&ca)] {
+        let refused = who(&gateway, tls, "other.example").await;
+        assert!(refused.contains("UnrecognisedName"), "RFC 6066 3: {refused}");
+    }
+    gateway.wait_metric("penstock_refused_total", &[("listener", "none"), ("reason", "tls")], 2.0).await;
     // On the connection of one name, a request for one that nobody has.
     let mut connection = open(&gateway, &tls, "one.example").await.unwrap();
     assert_eq!(connection.exchange(&Request::get("other.example", "/x")).await.unwrap().status, 404);
@@ -154,7 +158,8 @@ async fn a_broken_secret_leaves_other_listeners_working() {
         assert_eq!(who(&gateway, &tls, "good.example").await, "good", "{what}");
         assert_eq!(gateway.who("bad.example", "/x").await, "good", "{what}");
         let seen = who(&gateway, &tls, "bad.example").await;
-        assert!(seen.contains("handshake"), "{what}: {seen}");
+        assert!(seen.contains("HandshakeFailure"), "{what}: {seen}");
+        gateway.wait_metric("penstock_refused_total", &[("listener", "bad"), ("reason", "tls")], 1.0).await;
         gateway.wait_for_problem("InvalidCertificateRef", "edge/bad").await;
         // Repaired, it works.
         gateway.replace(&objects(
@@ -187,6 +192,40 @@ async fn websockets_and_large_bodies_pass() {
     }
     let handshake = app.requests().into_iter().find(|r| r.path() == "/ws").unwrap();
     assert_eq!(handshake.header("x-forwarded-proto"), Some("https"));
+}
+
+#[tokio::test]
+async fn a_failed_handshake_is_counted_under_its_listener_and_a_connection_without_a_byte_nowhere() {
+    const REFUSED: &str = "penstock_refused_total";
+    let ca = Ca::new("test");
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let secret = ca.server(&["one.example", "two.example"]).secret_yaml("edge", "cert");
+    let listeners =
+        [listener("one", "hostNames: [one.example],", "cert"), listener("two", "hostNames: [two.example],", "cert")];
+    let gateway = Gateway::start(&objects(&listeners, &[&one, &two], std::slice::from_ref(&secret))).await;
+    // No protocol in common: known only when the listener is.
+    let picky = TlsClient::new(&ca).alpn(&["nobody-speaks-this"]);
+    assert!(open(&gateway, &picky, "two.example").await.is_err());
+    gateway.wait_metric(REFUSED, &[("listener", "two"), ("reason", "tls")], 1.0).await;
+    // A health check of a load balancer's.
+    for reset in [false, true] {
+        let check = TcpStream::connect(gateway.addr_of("https")).await.unwrap();
+        if reset {
+            check.set_zero_linger().unwrap();
+        }
+    }
+    gateway.wait_metric("penstock_connections_total", &[], 3.0).await;
+    gateway.wait_metric("penstock_connections_open", &[], 0.0).await;
+    assert_eq!(gateway.metrics().await.sum(REFUSED, &[]), 1.0);
+    // Where a port has only one listener, all of it is that one's.
+    gateway.replace(&objects(&listeners[..1], &[&one], &[secret]));
+    let said = || async {
+        let mut stream = TcpStream::connect(gateway.addr_of("https")).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: one.example\r\n\r\n").await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+        gateway.metrics().await.sum(REFUSED, &[("listener", "one"), ("reason", "plain_http")])
+    };
+    until("plain HTTP to be counted under the listener", DEADLINE, said, |count| *count > 0.5).await;
 }
 
 #[tokio::test]

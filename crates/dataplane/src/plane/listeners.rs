@@ -86,6 +86,7 @@ pub(super) fn ports(config: &Config, listeners: &Listeners, metrics: &Metrics) -
                 tls: listener.tls.is_some(),
                 only_tls,
                 listener: listener.id.name.clone(),
+                shared: false,
                 client_address: listener.client_address.clone(),
                 open: metrics.connections_open.with_label_values(&labels),
                 accepted: metrics.connections.with_label_values(&labels),
@@ -93,6 +94,7 @@ pub(super) fn ports(config: &Config, listeners: &Listeners, metrics: &Metrics) -
         });
         if !first {
             facts.only_tls = None;
+            facts.shared = true;
         }
     }
     ports

@@ -13,9 +13,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use penstock_model::Name;
 use tokio::net::TcpStream;
 
-use self::stream::{Begun, Opening};
+use self::stream::{Alert, Begun, Opening};
 use crate::exchange::Tls;
 use crate::worker::Worker;
 
@@ -32,16 +33,23 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Why there is no TLS on a connection.
 #[derive(Debug)]
 pub(crate) enum HandshakeError {
+    /// The client went away before it said anything, as health checks of load balancers do.
+    Nothing,
     /// The client speaks plain HTTP.
     NotTls(TcpStream),
     /// It failed: no listener for the name, no common version or suite, or the client went away.
-    Failed(io::Error),
+    Failed {
+        /// Whose handshake it was, once that was known.
+        listener: Option<Name>,
+        error: io::Error,
+    },
 }
 
-impl From<io::Error> for HandshakeError {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error)
-    }
+/// Whose a handshake is: what it takes of a listener.
+struct Found {
+    listener: Name,
+    number: u64,
+    tls: Option<Arc<ServerTls>>,
 }
 
 /// Makes a handshake on a connection of a port.
@@ -50,37 +58,51 @@ pub(crate) async fn handshake(
     port: u16,
     stream: TcpStream,
 ) -> Result<(ServerStream<TcpStream>, Tls), HandshakeError> {
-    let mut opening = match Opening::begin(stream).await? {
-        Begun::Tls(opening) => opening,
-        Begun::Other(stream) => return Err(HandshakeError::NotTls(stream)),
+    let mut opening = match Opening::begin(stream).await {
+        Ok(Begun::Tls(opening)) => opening,
+        Ok(Begun::Other(stream)) => return Err(HandshakeError::NotTls(stream)),
+        Err(_) => return Err(HandshakeError::Nothing),
     };
-    // Where there is no choice the ClientHello need not be read twice.
-    let only = worker.live().ports.get(&port).and_then(|facts| facts.only_tls.clone());
-    let found = match only {
-        Some(only) => Some(only),
-        None => {
-            let accepted = opening.client_hello().await?;
-            let hello = accepted.client_hello();
-            let live = worker.live();
-            let found = live
-                .routes
-                .listener_for(port, hello.server_name().unwrap_or_default())
-                .and_then(|table| live.listeners.get(&table.listener.id))
-                .or_else(|| live.default_tls(port));
-            found.and_then(|listener| Some((listener.number, listener.tls.clone()?)))
-        }
+    let found = find(worker, port, &mut opening).await;
+    let found = found.map_err(|error| HandshakeError::Failed { listener: worker.live().sole(port).cloned(), error })?;
+    let listener = found.as_ref().map(|found| Arc::clone(&found.listener));
+    let failed = |error| HandshakeError::Failed { listener, error };
+    let (number, tls) = match found {
+        Some(Found { number, tls: Some(tls), .. }) => (number, tls),
+        Some(_) => return Err(failed(opening.refuse(Alert::HandshakeFailure).await)),
+        None => return Err(failed(opening.refuse(Alert::UnrecognizedName).await)),
     };
-    let Some((listener, tls)) = found else {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "no HTTPS listener for the server name").into());
-    };
-    let stream = opening.accept(Arc::clone(&tls.config)).await?;
+    let stream = opening.accept(Arc::clone(&tls.config)).await.map_err(failed)?;
     let agreed = stream.agreed();
     let version = agreed.protocol_version().and_then(|version| version.as_str());
     let cipher = agreed.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
     let http2 = agreed.alpn_protocol() == Some(b"h2");
     let client = tls.clients.as_ref().map(|clients| Rc::new(clients.judge(agreed.peer_certificates())));
-    let agreed = Tls { listener, client, version, cipher, http2 };
+    let agreed = Tls { listener: number, client, version, cipher, http2 };
     Ok((stream, agreed))
+}
+
+/// The listener whose certificate a client gets. Where a port has only one there is no choice, and the ClientHello need not be
+/// read twice.
+async fn find(worker: &Worker, port: u16, opening: &mut Opening<TcpStream>) -> io::Result<Option<Found>> {
+    if let Some(facts) = worker.live().ports.get(&port)
+        && let Some((number, tls)) = facts.only_tls.clone()
+    {
+        return Ok(Some(Found { listener: Arc::clone(&facts.listener), number, tls: Some(tls) }));
+    }
+    let accepted = opening.client_hello().await?;
+    let hello = accepted.client_hello();
+    let live = worker.live();
+    let found = live
+        .routes
+        .listener_for(port, hello.server_name().unwrap_or_default())
+        .and_then(|table| live.listeners.get(&table.listener.id))
+        .or_else(|| live.default_tls(port));
+    Ok(found.map(|found| Found {
+        listener: Arc::clone(&found.listener.id.name),
+        number: found.number,
+        tls: found.tls.clone(),
+    }))
 }
 
 /// The provider of cryptography of the whole process.

@@ -91,7 +91,11 @@ pub(super) fn begin(
 
 /// Serves a connection that begins with TLS.
 async fn tls(worker: Rc<Worker>, port: Rc<Port>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
-    let refuse = |reason: &'static str| worker.metrics.refused("none", reason);
+    let refuse = |listener: Option<&str>, reason: &'static str| {
+        let live = worker.live();
+        let listener = listener.or_else(|| live.sole(port.number).map(|name| &**name));
+        worker.metrics.refused(listener.unwrap_or("none"), reason);
+    };
     let handshake = Box::pin(tls::handshake(&worker, port.number, stream));
     match timer::timeout(tls::HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok((stream, agreed))) => {
@@ -103,16 +107,17 @@ async fn tls(worker: Rc<Worker>, port: Rc<Port>, stream: TcpStream, peer: Socket
                 tokio::task::spawn_local(connection(Rc::clone(&worker), port, stream, peer, Some(agreed), counted));
             }
         }
+        Ok(Err(tls::HandshakeError::Nothing)) => {}
         Ok(Err(tls::HandshakeError::NotTls(mut stream))) => {
-            refuse("plain_http");
+            refuse(None, "plain_http");
             let _ = stream.write_all(NOT_TLS).await;
             let _ = stream.shutdown().await;
         }
-        Ok(Err(tls::HandshakeError::Failed(error))) => {
-            refuse("tls");
+        Ok(Err(tls::HandshakeError::Failed { listener, error })) => {
+            refuse(listener.as_deref(), "tls");
             tracing::debug!(%peer, port = port.number, %error, "TLS handshake failed");
         }
-        Err(timer::Elapsed) => refuse("timeout"),
+        Err(timer::Elapsed) => refuse(None, "timeout"),
     }
 }
 

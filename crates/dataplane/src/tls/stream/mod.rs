@@ -14,5 +14,5 @@ mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use self::opening::{Begun, Opening};
+pub(crate) use self::opening::{Alert, Begun, Opening};
 pub(crate) use self::server::ServerStream;

@@ -18,6 +18,15 @@ use super::session::Session;
 /// First byte of a TLS record that carries a handshake (RFC 8446 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
+/// Why a handshake is refused before there is a configuration for it (RFC 8446 6.2).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Alert {
+    /// There is no certificate.
+    HandshakeFailure = 40,
+    /// There is nobody of that name (RFC 6066 3), nor anybody for clients that ask for none.
+    UnrecognizedName = 112,
+}
+
 /// What the first bytes say.
 #[derive(Debug)]
 pub(crate) enum Begun<S> {
@@ -65,6 +74,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Opening<S> {
             // The acceptor ends it when it gets too long.
             self.read().await?;
         }
+    }
+
+    /// Ends it; the result is the reason, for logs.
+    pub(crate) async fn refuse(mut self, alert: Alert) -> io::Error {
+        // A record of an alert, version 1.2 as in every TLS since, two bytes long: it is fatal (RFC 8446 5.1, 6).
+        let record = [21, 3, 3, 0, 2, 2, alert as u8];
+        // If it cannot be sent the reason is still this one.
+        let _ = self.io.write_all(&record).await;
+        let _ = self.io.shutdown().await;
+        let text = match alert {
+            Alert::HandshakeFailure => "the listener has no certificate that can be used",
+            Alert::UnrecognizedName => "no HTTPS listener for the server name",
+        };
+        io::Error::new(io::ErrorKind::NotFound, text)
     }
 
     /// Makes the handshake.
