@@ -3,65 +3,18 @@
 # HTTP/1.1 behind it. Needs Go (h2spec is built once into a cache), openssl and python3. BINARY says what is tested.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-BINARY=${BINARY:-${CARGO_TARGET_DIR:-target}/debug/penstock}
+NAME=h2spec
+. tests/common.sh
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/penstock-h2spec
 VERSION=v2.2.1+incompatible
 
-need() { command -v "$1" >/dev/null || { echo "h2spec: $1 is missing: $2" >&2; exit 1; }; }
-need openssl "apt-get install openssl"
-need python3 "apt-get install python3"
 if [[ ! -x $CACHE/h2spec ]]; then
   need go "install Go 1.21 or later, https://go.dev/dl"
   GOBIN=$CACHE go install "github.com/summerwind/h2spec/cmd/h2spec@$VERSION"
 fi
 
-folder=$(mktemp -d)
-pids=()
-cleanup() { kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"; }
-trap cleanup EXIT
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-http=$(free_port) https=$(free_port) admin=$(free_port) backend=$(free_port)
-
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
-  -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$folder/key" -out "$folder/cert" 2>/dev/null
-mkdir "$folder/manifests"
-cat >"$folder/manifests/all.yaml" <<YAML
-apiVersion: v1
-kind: Secret
-metadata: {name: cert}
-type: kubernetes.io/tls
-data: {tls.crt: "$(base64 -w0 <"$folder/cert")", tls.key: "$(base64 -w0 <"$folder/key")"}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {ports: [{port: 80}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: web, labels: {kubernetes.io/service-name: web}}
-addressType: IPv4
-ports: [{port: $backend}]
-endpoints: [{addresses: [127.0.0.1]}]
----
-apiVersion: penstock.dev/v1alpha1
-kind: ApplicationGateway
-metadata: {name: h2spec}
-spec:
-  listeners:
-  - {name: http, port: $http, protocol: HTTP}
-  - {name: https, port: $https, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}
----
-apiVersion: penstock.dev/v1alpha1
-kind: RoutingRule
-metadata: {name: all}
-spec:
-  gatewayRef: {name: h2spec}
-  backend: {services: [{name: web, port: 80}]}
-YAML
-
-python3 - "$backend" 2>"$folder/backend" <<'PY' &
+prepare
+python3 - "$backend" 2>"$folder/backend.log" <<'PY' &
 import http.server, sys
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -95,15 +48,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 PY
 pids+=($!)
-"$BINARY" run --manifests "$folder/manifests" --bind-address 127.0.0.1 --admin-address "127.0.0.1:$admin" \
-  --workers 1 >"$folder/out" 2>"$folder/log" &
-pids+=($!)
-reached() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-for (( tries = 0; ; tries++ )); do
-  if reached "$backend" && reached "$http" && reached "$https"; then break; fi
-  (( tries < 300 )) || { echo "h2spec: the gateway does not listen:" >&2; cat "$folder/log" >&2; exit 1; }
-  sleep 0.1
-done
+start_gateway
 
 failed=0
 spec() { # NAME ARGS...
