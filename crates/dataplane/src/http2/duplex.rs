@@ -24,7 +24,7 @@ impl Duplex {
     }
 
     /// Ready when the peer has reset the stream, or its connection is gone.
-    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         self.send.poll_reset(cx).map(|_| io::ErrorKind::ConnectionReset.into())
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Send {
     stream: SendStream<Bytes>,
     /// Taken from the body, and whether it is the last; waits for window.
     held: Option<(Bytes, bool)>,
-    /// Pieces that h2 has taken.
+    /// Bytes that h2 has taken.
     taken: u64,
 }
 
@@ -37,7 +37,7 @@ impl Send {
         Self { stream, held: None, taken: 0 }
     }
 
-    /// Pieces that the peer's windows let go.
+    /// Bytes that the peer's windows let go.
     pub(crate) fn taken(&self) -> u64 {
         self.taken
     }
@@ -45,6 +45,11 @@ impl Send {
     /// Whether it waits for the peer rather than for the body.
     pub(crate) fn is_blocked(&self) -> bool {
         self.held.is_some()
+    }
+
+    /// Ready when the peer has reset the stream, or the connection is gone.
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<h2::Error> {
+        self.stream.poll_reset(cx).map(|reason| reason.map_or_else(|error| error, Into::into))
     }
 
     /// Ends the stream in the middle.
@@ -58,8 +63,8 @@ impl Send {
         B: Body<Data = Bytes> + Unpin,
     {
         for _ in 0..FRAMES_PER_POLL {
-            if let Poll::Ready(reason) = self.stream.poll_reset(cx) {
-                return Poll::Ready(Err(SendError::Peer(reason.map_or_else(|error| error, Into::into))));
+            if let Poll::Ready(reason) = self.poll_reset(cx) {
+                return Poll::Ready(Err(SendError::Peer(reason)));
             }
             if self.held.is_some() {
                 ready!(self.poll_window(cx))?;
@@ -69,7 +74,7 @@ impl Send {
                 let piece = data.split_to(room);
                 let last_piece = last && data.is_empty();
                 self.stream.send_data(piece, last_piece)?;
-                self.taken += 1;
+                self.taken += room as u64;
                 if last_piece {
                     return Poll::Ready(Ok(()));
                 }

@@ -109,6 +109,8 @@ pub(crate) struct Worker {
     pub(crate) log: WorkerLog,
     pub(crate) totals: Arc<Totals>,
     pub(crate) limits: Limits,
+    /// What clients of HTTP/2 may send ahead beyond what each connection has.
+    pub(crate) reserve: http2::Reserve,
     /// Endpoints whose requests fail are reported to the plane.
     pub(crate) failing: UnboundedSender<Failing>,
     /// Memory will be given back soon; and whether something became idle since the last time.
@@ -142,6 +144,7 @@ impl Worker {
             log,
             totals,
             limits,
+            reserve: http2::Reserve::default(),
             failing,
             collecting: Cell::new(false),
             idled: Cell::new(false),

@@ -6,12 +6,13 @@
 
 mod date;
 mod meter;
+mod room;
+mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod websocket;
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -23,6 +24,9 @@ use h2::Reason;
 use h2::server::{Builder, Connection};
 
 use self::meter::{Meter, Metered};
+pub(super) use self::room::Reserve;
+use self::room::{STREAM_WINDOW, Window};
+use self::session::{Open, Session};
 use super::Port;
 use super::accept::Counted;
 use super::io::{Flow, Io};
@@ -34,43 +38,10 @@ use crate::timer::{self, Sleep, Span, Tick};
 const IDLE: Duration = Duration::from_secs(180);
 /// Requests at the same time.
 const STREAMS: u32 = 100;
-/// What a client may send ahead on one stream.
-const STREAM_WINDOW: u32 = 64 * 1024;
-/// The same for all of them: streams that nobody reads never take the window of one that somebody does. The most memory that
-/// the bodies of one connection hold.
-const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 /// What waits for the client on one stream.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Room for a head of 32 KiB and some more, so that it is we who refuse it.
 const HEADER_LIST: u32 = 96 * 1024;
-
-/// What the streams of a connection share with it.
-#[derive(Debug)]
-struct Session {
-    downstream: Rc<Downstream>,
-    meter: Rc<Meter>,
-    /// When something last moved on a stream.
-    moved: Cell<Tick>,
-}
-
-impl Session {
-    /// Something moved.
-    fn touch(&self) {
-        self.moved.set(timer::now());
-    }
-
-    /// The client took nothing of an answer for too long: that stream ends. Its connection ends with it when there is no other
-    /// and nothing moved: others may be WebSockets, and how long those may be quiet is a matter of their own.
-    fn stalled(&self) {
-        // The stream in question still counts.
-        let alone = self.downstream.active.get() <= 1;
-        if alone && timer::real_now().since(self.moved.get()) >= STALLED_WRITE {
-            self.meter.give_up("slow_reader");
-        } else {
-            self.downstream.count_refused("none", "slow_reader");
-        }
-    }
-}
 
 /// Serves a connection. `early` is what was read of it already.
 pub(super) async fn connection<S>(
@@ -89,7 +60,7 @@ pub(super) async fn connection<S>(
     builder
         .max_concurrent_streams(STREAMS)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(Window::FIRST)
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(HEADER_LIST)
         .enable_connect_protocol();
@@ -98,10 +69,11 @@ pub(super) async fn connection<S>(
         Ok(Err(error)) => return failed(&downstream, &meter, &error),
         Err(timer::Elapsed) => return downstream.count_refused("none", "timeout"),
     };
-    let session = Rc::new(Session { downstream, meter, moved: Cell::new(timer::now()) });
-    let worker = Rc::clone(&session.downstream.worker);
+    let worker = Rc::clone(&downstream.worker);
+    let session = Session::new(downstream, meter);
     let clock = timer::sleep_until(Tick::NEVER);
-    let mut driver = Driver { connection, session, flow, clock, state: State::Open };
+    let window = Window::new(&worker.reserve);
+    let mut driver = Driver { connection, session, flow, window, clock, state: State::Open };
     let mut closed = pin!(port.closed());
     poll_fn(|cx| driver.poll(cx, closed.as_mut())).await;
     worker.collect_later();
@@ -112,6 +84,7 @@ struct Driver<S> {
     connection: Connection<Metered<Io<S>>, Bytes>,
     session: Rc<Session>,
     flow: Rc<Flow>,
+    window: Window,
     clock: Sleep,
     state: State,
 }
@@ -167,14 +140,23 @@ impl<S: Parked> Driver<S> {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     let guard = Guard::new(&self.session.downstream);
                     self.session.touch();
-                    tokio::task::spawn_local(stream::serve(Rc::clone(&self.session), guard, request, respond));
+                    let open = (!request.body().is_end_stream()).then(|| Open::new(&self.session));
+                    if let Some(size) = self.window.grow(self.session.bodies.get()) {
+                        self.connection.set_target_window_size(size);
+                    }
+                    tokio::task::spawn_local(stream::serve(Rc::clone(&self.session), guard, open, request, respond));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     failed(&self.session.downstream, &self.session.meter, &error);
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    if self.flow.blocked() == Tick::NEVER {
+                        self.session.backlog.clear();
+                    }
+                    return Poll::Pending;
+                }
             }
         }
     }

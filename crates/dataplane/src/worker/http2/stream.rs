@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body::Body as _;
 
 use super::super::serve::STALLED_WRITE;
-use super::{Session, date, websocket};
+use super::{Open, Session, date, websocket};
 use crate::exchange::{Body, Guard, Held, Interim, Upload, answer, grpc};
 use crate::http2::{Duplex, Send, SendError};
 use crate::timer::{self, Sleep};
@@ -23,6 +23,7 @@ use crate::timer::{self, Sleep};
 pub(super) async fn serve(
     session: Rc<Session>,
     guard: Guard,
+    open: Option<Open>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
@@ -49,19 +50,26 @@ pub(super) async fn serve(
             let response = grpc::translate(&parts.headers, response);
             send(&session, respond.into_inner(), response, &parts.method).await;
         }
-        (Some(response), Some(receive)) => upgrade(&session, respond.into_inner(), response, receive).await,
+        (Some(response), Some(receive)) => upgrade(&session, respond.into_inner(), response, receive, open).await,
     }
     session.touch();
 }
 
 /// Answers a request for a WebSocket: with a tunnel, or with what the backend or the gateway said instead.
-async fn upgrade(session: &Rc<Session>, mut respond: SendResponse<Bytes>, response: Response<Body>, receive: RecvStream) {
+async fn upgrade(
+    session: &Rc<Session>,
+    mut respond: SendResponse<Bytes>,
+    response: Response<Body>,
+    receive: RecvStream,
+    open: Option<Open>,
+) {
     let (head, body) = response.into_parts();
     match body.into_tunnel() {
         Ok((pending, guard)) => {
             // It fails when the client has reset the stream.
             let Ok(stream) = respond.send_response(Response::from_parts(head, ()), false) else { return };
-            let client = websocket::Client::new(Duplex::new(stream, receive), Rc::clone(session));
+            let open = open.unwrap_or_else(|| Open::new(session));
+            let client = websocket::Client::new(Duplex::new(stream, receive), open);
             pending.start(&session.downstream.worker, client, Bytes::new(), Held::Stream { _guard: guard });
         }
         Err(body) => send(session, respond, Response::from_parts(head, body), &Method::GET).await,
@@ -106,6 +114,11 @@ impl Future for Sending<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        if this.session.backlog.poll_answer(cx).is_pending() {
+            // What waits is the connection's, which is given up when it does not move. This stream has had no turn.
+            this.stalled = None;
+            return this.send.poll_reset(cx).map(|_| ());
+        }
         let before = this.send.taken();
         match this.send.poll(cx, &mut this.body) {
             Poll::Ready(Ok(())) => {
@@ -124,6 +137,7 @@ impl Future for Sending<'_> {
         if taken != before {
             this.session.touch();
             this.session.meter.sent();
+            this.session.backlog.add(taken - before);
         }
         if !this.send.is_blocked() {
             this.stalled = None;

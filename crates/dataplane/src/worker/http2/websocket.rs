@@ -3,7 +3,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use aws_lc_rs::{digest, rand};
@@ -14,7 +13,7 @@ use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VER
 use http::{Method, request};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Session;
+use super::Open;
 use crate::exchange::Acceptance;
 use crate::http2::Duplex;
 
@@ -52,29 +51,34 @@ fn keys() -> Option<(HeaderValue, HeaderValue)> {
 #[derive(Debug)]
 pub(super) struct Client {
     stream: Duplex,
-    session: Rc<Session>,
+    open: Open,
 }
 
 impl Client {
-    pub(super) fn new(stream: Duplex, session: Rc<Session>) -> Self {
-        Self { stream, session }
+    pub(super) fn new(stream: Duplex, open: Open) -> Self {
+        Self { stream, open }
     }
 }
 
 impl AsyncRead for Client {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.session.touch();
+        self.open.0.touch();
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Client {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.open.0.backlog.poll_tunnel(cx).is_pending() {
+            return self.stream.poll_reset(cx).map(Err);
+        }
         let count = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.session.touch();
+        let session = &self.open.0;
+        session.touch();
         // As a piece of an answer: the client will say that it has taken it.
-        self.session.meter.sent();
+        session.meter.sent();
+        session.backlog.add(count as u64);
         Poll::Ready(Ok(count))
     }
 
@@ -84,13 +88,6 @@ impl AsyncWrite for Client {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        // What its connection waits for begins with its end.
-        self.session.touch();
     }
 }
 
