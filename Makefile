@@ -156,7 +156,7 @@ microbench: ## Measure parts alone with criterion
 .PHONY: attack
 attack: ## Print what hostile clients cost in memory
 	@$(SETUP) rust cc
-	$(CARGO) test --locked --release -p penstock --test hostile -- --nocapture memory
+	$(CARGO) test --locked --release -p penstock --test memory -- --nocapture
 
 .PHONY: autobahn
 autobahn: ## Test WebSockets with the Autobahn suite, through the gateway and directly; QUICK=yes without big compressed messages

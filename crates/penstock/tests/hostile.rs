@@ -1,14 +1,13 @@
-//! Clients that want to do harm without breaking a rule of HTTP: too many connections, too slow, half gone. And what all
-//! of them cost in memory: `make attack` prints the table.
+//! Clients that want to do harm without breaking a rule of HTTP: too many connections, too slow, half gone. What all of them
+//! cost in memory is in `memory.rs`.
 
 mod support;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use penstock_testkit::{Backend, Connection, DEADLINE, Metrics, Request, WebSocket, eventually, until};
-use support::{Gateway, WHILE, http_gateway, rule, rule_to, service};
+use penstock_testkit::{Backend, DEADLINE, Request, WebSocket};
+use support::{Gateway, http_gateway, rule, rule_to, service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -155,73 +154,4 @@ async fn clients_that_are_half_gone() {
     connection.finish().await.unwrap();
     assert_eq!(connection.response("GET").await.unwrap().text(), "answer");
     gateway.wait_metric("penstock_connections_open", &[], 0.0).await;
-}
-
-/// What one of many clients does; gives back what keeps it going.
-type Attack = fn(SocketAddr, usize) -> std::pin::Pin<Box<dyn Future<Output = Connection>>>;
-
-/// How many clients of each kind.
-const CLIENTS: usize = 300;
-
-async fn sent(addr: SocketAddr, bytes: Vec<u8>) -> Connection {
-    let mut connection = Connection::open(addr).await.expect("a connection");
-    // One that is refused is closed while it still sends.
-    let _ = tokio::time::timeout(WHILE, connection.send_raw(&bytes)).await;
-    connection
-}
-
-// On threads of their own: a backend that sends gigabytes must not keep the one that looks from looking.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memory_under_attack_is_bounded() {
-    let backend = Backend::start("one").await;
-    let attacks: [(&str, f64, Attack); 9] = [
-        ("idle connections", 40e3, |addr, _| Box::pin(sent(addr, Vec::new()))),
-        ("half a head", 64e3, |addr, _| Box::pin(sent(addr, b"GET /x HTTP/1.1\r\nHost: a.example\r\nX-".to_vec()))),
-        ("30 KB of a head", 256e3, |addr, _| {
-            Box::pin(sent(addr, [b"GET /x HTTP/1.1\r\nX-A: ".to_vec(), vec![b'x'; 30_000]].concat()))
-        }),
-        ("a head without end", 256e3, |addr, _| {
-            Box::pin(sent(addr, [b"GET /x HTTP/1.1\r\nX-A: ".to_vec(), vec![b'x'; 300_000]].concat()))
-        }),
-        ("half a body", 96e3, |addr, _| {
-            Box::pin(sent(addr, b"POST /x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\nabc".to_vec()))
-        }),
-        ("a chunk without end", 256e3, |addr, _| {
-            let head = b"POST /x HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n3;";
-            Box::pin(sent(addr, [head.to_vec(), vec![b'x'; 300_000]].concat()))
-        }),
-        ("large answers that are not read", 256e3, |addr, _| {
-            Box::pin(sent(addr, b"GET /x?do=size=3000000 HTTP/1.1\r\nHost: a.example\r\n\r\n".to_vec()))
-        }),
-        ("100 requests at once, nothing read", 256e3, |addr, _| {
-            Box::pin(sent(addr, b"GET /x?do=size=30000 HTTP/1.1\r\nHost: a.example\r\n\r\n".repeat(100)))
-        }),
-        ("refused requests, one after the other", 96e3, |addr, n| {
-            Box::pin(sent(addr, format!("GET /x HTTP/1.1\r\nHost: {n}, b\r\n\r\n").into_bytes()))
-        }),
-    ];
-    println!("{CLIENTS} clients each: resident memory in MB before, at most during, and after; KB for each client");
-    for (what, limit, attack) in attacks {
-        let gateway = Gateway::start(&everything(&backend)).await;
-        assert_eq!(gateway.get(HOST, "/x").await.status, 200);
-        let metrics = || eventually("metrics", DEADLINE, || Metrics::fetch(gateway.admin()));
-        let resident = || async { metrics().await.sum("process_resident_memory_bytes", &[]) };
-        let before = resident().await;
-        let mut most = before;
-        let clients = join_all((0..CLIENTS).map(|n| attack(gateway.addr(), n))).await;
-        for _ in 0..5 {
-            tokio::time::sleep(WHILE / 5).await;
-            most = most.max(resident().await);
-        }
-        assert_eq!(gateway.get(HOST, "/x").await.status, 200, "{what}: others are served");
-        drop(clients);
-        // The one of the metrics is not a client.
-        let open = || async { metrics().await.sum("penstock_connections_open", &[]) };
-        until("the clients to be gone", DEADLINE, open, |open| *open < 0.5).await;
-        // Memory goes back a second after the last of them.
-        tokio::time::sleep(WHILE * 5).await;
-        let each = (most - before) / CLIENTS as f64;
-        println!("{what:40} {:6.1} {:6.1} {:6.1} {:8.1}", before / 1e6, most / 1e6, resident().await / 1e6, each / 1e3);
-        assert!(each < limit, "{what}: {each} bytes for each client, more than {limit}");
-    }
 }
