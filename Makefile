@@ -159,7 +159,7 @@ attack: ## Print what hostile clients cost in memory
 	$(CARGO) test --locked --release -p penstock --test memory -- --nocapture
 
 .PHONY: autobahn
-autobahn: ## Test WebSockets with the Autobahn suite, through the gateway and directly; QUICK=yes without big compressed messages
+autobahn: ## Test WebSockets with the Autobahn suite, through the gateway and directly; QUICK=yes without big messages
 	@$(SETUP) rust cc openssl venv
 	@$(CARGO) build --locked -p penstock
 	tests/autobahn/run.sh $(if $(QUICK),--quick)

@@ -1,11 +1,13 @@
-"""Runs the fuzzing client of the suite against one server: fuzz.py URL OUTDIR EXCLUDED-CASE...
+"""Runs the fuzzing client of the suite against one server: fuzz.py URL OUTDIR MESSAGES EXCLUDED-CASE...
 
-Its verdicts are in OUTDIR/index.json, what was on the wire in a file for each case.
+The cases with permessage-deflate (12 and 13) send MESSAGES messages each. The verdicts are in OUTDIR/index.json, what was on the wire in
+a file for each case.
 """
 
 import sys
 
 from autobahntestsuite import fuzzing
+from autobahntestsuite.case import Cases
 from twisted.internet import reactor
 
 
@@ -67,7 +69,10 @@ class Factory(fuzzing.FuzzingClientFactory):
         reactor.stop()
 
 
-def main(url, outdir, *excluded):
+def main(url, outdir, messages, *excluded):
+    for case in Cases:
+        if case.__name__.startswith(("Case12_", "Case13_")):
+            case.COUNT = int(messages)
     fuzzing.FuzzingClientProtocol = Client
     factory = Factory({
         "outdir": outdir,
