@@ -132,6 +132,12 @@ soak: ## Twenty minutes of load, changes and faults: what piles up? (FAULTS_SOAK
 	@$(SETUP) rust cc
 	FAULTS_SOAK=$${FAULTS_SOAK:-1200} tests/e2e/faults.sh soak
 
+.PHONY: rfc8441
+rfc8441: ## Test WebSockets over HTTP/2 with a client in Python through the built binary
+	@$(SETUP) rust cc openssl venv
+	@$(CARGO) build --locked -p penstock
+	tests/rfc8441/run.sh
+
 .PHONY: image
 image: ## Build the image localhost/penstock:dev with this machine's cargo and podman
 	@$(SETUP) rust cc podman
