@@ -33,7 +33,7 @@ build: ## Build target/release/penstock
 	$(CARGO) build --locked --release -p penstock
 
 .PHONY: check
-check: check-version check-rust check-crds check-reference check-links check-charts check-docs ## Formatting, lints, generated files, what links what: everything but tests
+check: check-version check-rust check-fuzz check-crds check-reference check-links check-charts check-docs ## Formatting, lints, generated files, what links what: everything but tests
 
 .PHONY: check-version
 check-version:
@@ -44,6 +44,12 @@ check-rust:
 	@$(SETUP) rust cc
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+
+# Compiled, not linked: that needs neither a nightly compiler nor the library, which is in C++.
+.PHONY: check-fuzz
+check-fuzz:
+	@$(SETUP) rust cc
+	CUSTOM_LIBFUZZER_PATH=/none/libfuzzer.a $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
 
 .PHONY: check-crds
 check-crds:

@@ -2,6 +2,7 @@
 #![no_main]
 
 #[path = "../../crates/dataplane/src/upstream/h1/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the data plane uses more of it")]
 pub mod h1;
 
 use bytes::BytesMut;
