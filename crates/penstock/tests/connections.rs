@@ -11,7 +11,7 @@ const HOST: &str = "a.example";
 
 /// What the kernel's timers of established connections wait for, and for how many seconds more: those with this end on the
 /// side of the gateway (`local`) or on the other one.
-fn timers(local: Option<SocketAddr>, remote: Option<SocketAddr>) -> Vec<(u8, u64)> {
+fn timers(local: Option<SocketAddr>, remote: Option<SocketAddr>) -> Vec<(u64, u64)> {
     let is = |field: &str, wanted: Option<SocketAddr>| {
         let Some(SocketAddr::V4(v4)) = wanted else { return true };
         field == format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port())
@@ -23,7 +23,8 @@ fn timers(local: Option<SocketAddr>, remote: Option<SocketAddr>) -> Vec<(u8, u64
         if is(fields[1], local) && is(fields[2], remote) && fields[3] == ESTABLISHED {
             let (kind, due) = fields[5].split_once(':').expect("a timer");
             // In hundredths of a second, whatever the clock of this kernel.
-            timers.push((u8::from_str_radix(kind, 16).unwrap(), u64::from_str_radix(due, 16).unwrap() / 100));
+            let hex = |digits| u64::from_str_radix(digits, 16).expect("a number");
+            timers.push((hex(kind), hex(due) / 100));
         }
     }
     timers
@@ -31,7 +32,7 @@ fn timers(local: Option<SocketAddr>, remote: Option<SocketAddr>) -> Vec<(u8, u64
 
 const ESTABLISHED: &str = "01";
 /// The timer of keep-alive, and no other.
-const KEEP_ALIVE: u8 = 2;
+const KEEP_ALIVE: u64 = 2;
 
 #[tokio::test]
 async fn the_kernel_looks_for_dead_peers_on_both_sides() {
@@ -43,7 +44,7 @@ async fn the_kernel_looks_for_dead_peers_on_both_sides() {
     let sides = [("client", Some(gateway.addr()), Some(client.local_addr())), ("backend", None, Some(backend.addr()))];
     for (side, local, remote) in sides {
         // Until the last bytes are acknowledged, another timer may run.
-        let all = |seen: &Vec<(u8, u64)>| !seen.is_empty() && seen.iter().all(|(kind, _)| *kind == KEEP_ALIVE);
+        let all = |seen: &Vec<(u64, u64)>| !seen.is_empty() && seen.iter().all(|(kind, _)| *kind == KEEP_ALIVE);
         let seen = until(side, DEADLINE, || async { timers(local, remote) }, all).await;
         assert!(seen.iter().all(|(_, seconds)| (30..=60).contains(seconds)), "{side}: {seen:?}");
     }

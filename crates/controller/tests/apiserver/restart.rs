@@ -22,7 +22,7 @@ async fn a_start_without_the_api_server_serves_what_was_read_last() {
     let nowhere = kube::Config::new(format!("http://127.0.0.1:{}", free_port()).parse().unwrap());
     let mut running = place.start_by(&kube::Client::try_from(nowhere).unwrap(), settings.clone());
     let after = running.backends(&["one"]).await;
-    assert_eq!((&*before).listeners, (&*after).listeners);
+    assert_eq!(before.listeners, after.listeners);
     assert_eq!(before.clusters, after.clusters);
     drop(running);
     // With one, what it says is served, and at once: there is no wait for what was kept.

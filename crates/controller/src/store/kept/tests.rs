@@ -70,7 +70,7 @@ async fn a_store_begins_where_another_one_ended() {
     let kept = kept(folder.path(), "mine");
     let mut handles = start(kept.clone());
     handles.changes.send(kept.read(&lists()).unwrap().unwrap()).unwrap();
-    let config = handles.outputs.config.wait_for(|config| config.is_some());
+    let config = handles.outputs.config.wait_for(Option::is_some);
     let config = timeout(DEADLINE, config).await.expect("a configuration").unwrap().clone().unwrap();
     assert_eq!(backends(&config), ["shop/one:80"]);
     assert_eq!(config.clusters.values().next().unwrap().endpoints.as_slice().len(), 1);
