@@ -65,6 +65,13 @@ pub(crate) struct ExplainArgs {
     /// Which ApplicationGateways are ours
     #[arg(long, value_name = "NAME", default_value = penstock_api::DEFAULT_CLASS, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) class: String,
+    #[command(flatten)]
+    pub(crate) question: Question,
+}
+
+/// A request that is asked about.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Question {
     /// Method of the request
     pub(crate) method: http::Method,
     /// Absolute URL of the request, such as http://shop.example.com:8080/cart

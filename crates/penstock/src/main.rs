@@ -6,6 +6,7 @@
 mod args;
 mod cli;
 mod commands;
+mod explanation;
 mod output;
 mod run;
 
