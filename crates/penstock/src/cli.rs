@@ -195,7 +195,7 @@ fn is_plugin(program: &Path) -> bool {
     program.file_stem().is_some_and(|name| name == "kubectl-penstock")
 }
 
-fn header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
+pub(crate) fn header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("it has no colon: write 'Name: value'")?;
     let name = name.trim().parse().map_err(|_| format!("{:?} is no header name", name.trim()))?;
     let value = value.trim().parse().map_err(|_| format!("{:?} is no header value", value.trim()))?;

@@ -2,20 +2,32 @@
 //!
 //! The same table as in a running process, asked route by route; only the sockets are missing.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, bail};
 use http::{HeaderMap, Method};
 use penstock_model::uri::normalize;
 use penstock_model::{
-    Action, BackendTarget, Config, Forward, Host, HostPattern, Listener, PathMatch, RedirectTarget, Route,
+    Action, BackendTarget, ClusterId, Config, Forward, Host, HostPattern, Listener, PathMatch, RedirectTarget, Route,
 };
 use penstock_routing::{Explanation, RouteRequest, Verdict};
 
 use crate::cli::Question;
 
+/// Endpoints of a cluster as they are at this moment, in words.
+pub(crate) type Endpoints<'a> = dyn Fn(&ClusterId) -> Vec<String> + 'a;
+
+/// Those that a configuration was made with.
+pub(crate) fn configured(config: &Config) -> impl Fn(&ClusterId) -> Vec<String> {
+    |id| {
+        let endpoints = config.clusters.get(id).map(|cluster| cluster.endpoints.as_slice()).unwrap_or_default();
+        endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect()
+    }
+}
+
 /// What is printed, and whether a route takes the request.
-pub(crate) fn answer(config: &Config, asked: &Question) -> anyhow::Result<(String, bool)> {
+pub(crate) fn answer(config: &Config, asked: &Question, endpoints: &Endpoints<'_>) -> anyhow::Result<(String, bool)> {
     let url = &asked.url;
     let https = match url.scheme_str() {
         Some("http" | "ws") => false,
@@ -38,31 +50,54 @@ pub(crate) fn answer(config: &Config, asked: &Question) -> anyhow::Result<(Strin
         }
     };
     let headers: HeaderMap = asked.headers.iter().cloned().collect();
-    let request = RouteRequest {
-        port,
-        host: host.as_str(),
-        path: &path,
-        query: url.query(),
-        method: &asked.method,
-        headers: &headers,
-    };
-    let explanation = Explanation::of(config, &request);
-    listeners(&mut text, config, port, &explanation);
+    let mut taken = false;
+    for local in local_ports(config, port) {
+        let request = RouteRequest {
+            port: local,
+            host: host.as_str(),
+            path: &path,
+            query: url.query(),
+            method: &asked.method,
+            headers: &headers,
+        };
+        taken |= on_port(&mut text, config, (port, https), &request, endpoints);
+    }
+    Ok((text, taken))
+}
+
+/// The ports that listeners of this public port are bound to. In a cluster each gateway has one of its own, and whose address
+/// a client asks decides. One that no listener has by its public port may be known by the local one.
+fn local_ports(config: &Config, port: u16) -> BTreeSet<u16> {
+    let public = config.listeners.iter().filter(|listener| listener.port == port);
+    let local: BTreeSet<u16> = public.map(|listener| listener.bind_port).collect();
+    if local.is_empty() { BTreeSet::from([port]) } else { local }
+}
+
+/// What the listeners of one port say; and whether a route takes the request.
+fn on_port(
+    text: &mut String,
+    config: &Config,
+    (port, https): (u16, bool),
+    request: &RouteRequest<'_>,
+    endpoints: &Endpoints<'_>,
+) -> bool {
+    let explanation = Explanation::of(config, request);
+    listeners(text, config, (port, request.port), &explanation);
     let Some(listener) = chosen(config, &explanation) else {
         text.push_str("\nanswered with 404: no listener takes this host on this port\n");
-        return Ok((text, false));
+        return false;
     };
     if listener.tls.is_some() != https {
         let (wanted, sent) = if https { ("plain HTTP", "TLS") } else { ("HTTPS", "plain HTTP") };
         let _ = writeln!(text, "\nrefused: listener {} expects {wanted}, and this is {sent}", listener.id);
-        return Ok((text, false));
+        return false;
     }
-    rules(&mut text, listener, &explanation);
+    rules(text, listener, &explanation);
     match explanation.winner() {
-        Some(route) => end(&mut text, config, route),
+        Some(route) => end(text, route, endpoints),
         None => text.push_str("\nanswered with 404: no rule takes this request\n"),
     }
-    Ok((text, explanation.winner().is_some()))
+    explanation.winner().is_some()
 }
 
 fn chosen<'c>(config: &'c Config, explanation: &Explanation) -> Option<&'c Listener> {
@@ -70,9 +105,9 @@ fn chosen<'c>(config: &'c Config, explanation: &Explanation) -> Option<&'c Liste
     config.listeners.iter().find(|listener| listener.id == *id).map(AsRef::as_ref)
 }
 
-fn listeners(text: &mut String, config: &Config, port: u16, explanation: &Explanation) {
+fn listeners(text: &mut String, config: &Config, (port, local): (u16, u16), explanation: &Explanation) {
     if explanation.listeners.is_empty() {
-        let mut ports: Vec<u16> = config.listeners.iter().map(|listener| listener.bind_port).collect();
+        let mut ports: Vec<u16> = config.listeners.iter().map(|listener| listener.port).collect();
         ports.sort_unstable();
         ports.dedup();
         let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
@@ -80,7 +115,8 @@ fn listeners(text: &mut String, config: &Config, port: u16, explanation: &Explan
         let _ = writeln!(text, "\nno listener on port {port} ({others})");
         return;
     }
-    let _ = writeln!(text, "\nlisteners on port {port}");
+    let bound = if local == port { String::new() } else { format!(", which is {local} here") };
+    let _ = writeln!(text, "\nlisteners on port {port}{bound}");
     for verdict in &explanation.listeners {
         let _ = writeln!(text, "  {} {}: {}", mark(&verdict.verdict), verdict.id, verdict.verdict);
     }
@@ -104,6 +140,11 @@ fn mark(verdict: &Verdict) -> char {
 /// A route as its owner knows it: rule, name of the path entry, host and path.
 fn condition(route: &Route) -> String {
     let name = route.path_name.as_ref().map(|name| format!(" path {name}")).unwrap_or_default();
+    format!("{}{name} ({})", route.rule, takes(route))
+}
+
+/// What a route takes: host, path, and further conditions.
+pub(crate) fn takes(route: &Route) -> String {
     let host = match &route.host {
         HostPattern::Any => "any host".to_owned(),
         HostPattern::Suffix(suffix) => format!("*{suffix}"),
@@ -119,14 +160,14 @@ fn condition(route: &Route) -> String {
     let method = route.method.as_ref().map(|method| format!(", {method}")).unwrap_or_default();
     let headers: String = route.headers.iter().map(|header| format!(", header {}", header.name)).collect();
     let queries: String = route.queries.iter().map(|(name, _)| format!(", query {name}")).collect();
-    format!("{}{name} ({host}, {path}{method}{headers}{queries})", route.rule)
+    format!("{host}, {path}{method}{headers}{queries}")
 }
 
 /// What becomes of the request.
-fn end(text: &mut String, config: &Config, route: &Route) {
+fn end(text: &mut String, route: &Route, endpoints: &Endpoints<'_>) {
     text.push('\n');
     match &*route.action {
-        Action::Forward(forward) => forwarded(text, config, forward),
+        Action::Forward(forward) => forwarded(text, forward, endpoints),
         Action::Respond(status) => {
             let _ = writeln!(text, "answered with {status}");
         }
@@ -153,13 +194,13 @@ fn end(text: &mut String, config: &Config, route: &Route) {
     }
 }
 
-fn forwarded(text: &mut String, config: &Config, forward: &Forward) {
+fn forwarded(text: &mut String, forward: &Forward, endpoints: &Endpoints<'_>) {
     let _ = writeln!(text, "forwarded to pool {} with settings {}", forward.pool, forward.settings);
     if forward.backends.is_empty() {
         text.push_str("  answered with 502: the pool is empty\n");
     }
     for backend in &forward.backends {
-        let endpoints = match &backend.target {
+        let addresses = match &backend.target {
             BackendTarget::Unavailable(unavailable) => {
                 let _ = writeln!(
                     text,
@@ -170,10 +211,9 @@ fn forwarded(text: &mut String, config: &Config, forward: &Forward) {
             }
             BackendTarget::Cluster(id) => {
                 let _ = write!(text, "  weight {}: {}", backend.weight, id.backend);
-                config.clusters.get(id).map(|cluster| cluster.endpoints.as_slice()).unwrap_or_default()
+                endpoints(id)
             }
         };
-        let addresses: Vec<String> = endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
         let _ = match addresses.as_slice() {
             [] => writeln!(text, ": no ready endpoint, answered with 502"),
             _ => writeln!(text, " at {}", addresses.join(", ")),

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use penstock_runtime::{AdminError, AdminServer, Readiness, Sources, build_info, limits, register_process_metrics};
+use penstock_runtime::{
+    AdminError, AdminServer, Overview, Readiness, Sources, build_info, limits, register_process_metrics,
+};
 use penstock_testkit::client::{get, send};
 use penstock_testkit::{Connection, DEADLINE, Metrics, Request};
 use prometheus::Registry;
@@ -17,7 +19,12 @@ fn sources() -> Sources {
     let asked = AtomicU64::new(0);
     let status = Arc::new(move || json!({"generation": asked.fetch_add(1, Ordering::Relaxed)}));
     let request = Arc::new(|id: &str| (id == "known").then(|| "{\"request_id\":\"known\"}".to_owned()));
-    Sources { registry, readiness: Readiness::starting("the first configuration"), status, request }
+    let explain = Arc::new(|query: &str| match query {
+        "url=known" => Ok("taken\n".to_owned()),
+        _ => Err(format!("{query:?} is no question")),
+    });
+    let overview: Arc<Overview> = Arc::new(|| Box::pin(async { json!({}) }));
+    Sources { registry, readiness: Readiness::starting("the first configuration"), status, request, explain, overview }
 }
 
 fn start(sources: Sources) -> AdminServer {
@@ -83,8 +90,8 @@ async fn is_read_only_and_knows_its_pages() {
     let server = start(sources());
     let addr = server.local_addr();
     let index = get(addr, "admin", "/").await.unwrap();
-    for page in ["/metrics", "/status", "/readyz", "/healthz"] {
-        assert!(index.text().contains(page), "{page}");
+    for page in ["metrics", "status", "readyz", "healthz"] {
+        assert!(index.text().contains(&format!("href=\"{page}\"")), "{page}");
     }
     assert_eq!(get(addr, "admin", "/secrets").await.unwrap().status, 404);
     assert_eq!(get(addr, "admin", "/healthz?verbose").await.unwrap().status, 200);
@@ -136,4 +143,37 @@ async fn a_recent_request_is_shown_by_its_id() {
     let other = get(server.local_addr(), "admin", "/requests/other").await.unwrap();
     assert_eq!(other.status, 404);
     assert!(other.text().contains("\"other\""), "{}", other.text());
+}
+
+#[tokio::test]
+async fn the_dashboard_is_confined_to_its_own_files() {
+    let server = start(sources());
+    let page = get(server.local_addr(), "admin", "/").await.unwrap();
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy").unwrap();
+    for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "form-action 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    // Relative, so that a proxy may put something before the path; and nothing within the page that the policy would refuse.
+    let text = page.text();
+    for absolute in ["href=\"/", "src=\"/", "=\"http:", " style=", "<style", " onclick="] {
+        assert!(!text.contains(absolute), "{absolute}");
+    }
+    for (path, kind) in
+        [("/dashboard.css", "text/css; charset=utf-8"), ("/dashboard.js", "text/javascript; charset=utf-8")]
+    {
+        assert!(text.contains(&format!("\"{}\"", &path[1..])), "{path}");
+        let file = get(server.local_addr(), "admin", path).await.unwrap();
+        assert_eq!((file.status, file.header("content-type")), (200, Some(kind)));
+    }
+}
+
+#[tokio::test]
+async fn explains_what_it_is_asked() {
+    let server = start(sources());
+    let known = get(server.local_addr(), "admin", "/explain?url=known").await.unwrap();
+    assert_eq!((known.status, known.text().as_str()), (200, "taken\n"));
+    let wrong = get(server.local_addr(), "admin", "/explain?x").await.unwrap();
+    assert_eq!((wrong.status, wrong.text().as_str()), (400, "\"x\" is no question\n"));
 }

@@ -12,7 +12,7 @@ use super::body::Body;
 use super::headers::strip_response;
 use super::record::Record;
 use super::{Downstream, Guard};
-use crate::cluster::{Active, Connected};
+use crate::cluster::{Active, Connected, Moved};
 use crate::tunnel::registry::Registered;
 use crate::tunnel::{Control, Limits, Relay};
 use crate::upstream::{Link, Socket};
@@ -151,6 +151,8 @@ impl End {
         }
         let open = record.started().elapsed().as_secs_f64();
         families.websocket_duration.with_label_values(&[gateway, listener]).observe(open);
+        let moved = Moved { from_client: closed.from_client, from_backend: closed.from_backend };
+        active.endpoint().tunnel_ended(moved);
         record.received = closed.from_client;
         record.sent = closed.from_backend;
         record.close_reason = Some(closed.reason.as_str());

@@ -13,6 +13,7 @@ mod sockets;
 mod sweep;
 mod task;
 mod tickets;
+mod traffic;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -102,6 +103,7 @@ pub struct DataPlane {
     view: watch::Receiver<View>,
     totals: Arc<Totals>,
     metrics: Metrics,
+    workers: Vec<mpsc::UnboundedSender<Command>>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     access_log: Option<AccessLog>,
 }
@@ -161,6 +163,7 @@ impl DataPlane {
                 Worker::new(live, LocalMetrics::new(metrics), log, totals, limits, failing).run(receiver).await;
             })?);
         }
+        let told = workers.clone();
         let (orders, order_receiver) = mpsc::unbounded_channel();
         let (observed_sender, observed) = watch::channel(Arc::default());
         let (options, families, access_log) = (options.clone(), metrics.clone(), options.access_log.clone());
@@ -170,7 +173,16 @@ impl DataPlane {
             let plane = task::Plane::new(options, metrics, live, workers, failing_receiver, tickets, publish);
             plane.run(inputs, order_receiver).await;
         })?);
-        Ok(Self { orders, observed, view, totals, metrics: families, threads: Mutex::new(threads), access_log })
+        Ok(Self {
+            orders,
+            observed,
+            view,
+            totals,
+            metrics: families,
+            workers: told,
+            threads: Mutex::new(threads),
+            access_log,
+        })
     }
 
     /// Ports and health, each time they change. `generation` is 0 until the first configuration is served.

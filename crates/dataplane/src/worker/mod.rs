@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::access_log::WorkerLog;
-use crate::cluster::LiveEndpoint;
+use crate::cluster::{LiveEndpoint, Traffic};
 use crate::metrics::LocalMetrics;
 use crate::plane::Failing;
 use crate::route_state::{ListenerState, Live};
@@ -56,6 +56,8 @@ pub(crate) enum Command {
     ListenersGone(Vec<u64>, Departure),
     /// They came back in time.
     ListenersBack(Vec<u64>),
+    /// Say what open tunnels have relayed.
+    Count(UnboundedSender<Traffic>),
     /// Routes changed: cells of metrics may go.
     RoutesChanged,
     /// The process goes: stop accepting.
@@ -203,6 +205,10 @@ impl Worker {
                 Command::ListenersBack(numbers) => {
                     let mut leaving = self.leaving.borrow_mut();
                     numbers.iter().filter_map(|number| leaving.remove(number)).for_each(|drain| drain.abort());
+                }
+                Command::Count(counted) => {
+                    let tunnels = self.tunnels.clone();
+                    tokio::task::spawn_local(async move { counted.send(tunnels.moved().await) });
                 }
                 Command::RoutesChanged => self.forget_metrics(),
                 Command::Close => self.close_ports(),

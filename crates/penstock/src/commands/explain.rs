@@ -7,7 +7,7 @@ use penstock_controller::load_folder;
 use penstock_translate::{Options, Translator};
 
 use crate::cli::ExplainArgs;
-use crate::explanation::answer;
+use crate::explanation::{answer, configured};
 use crate::output;
 
 pub(crate) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
@@ -21,7 +21,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
             args.manifests.display()
         ));
     }
-    let (text, taken) = answer(&outcome.config, &args.question)?;
+    let (text, taken) = answer(&outcome.config, &args.question, &configured(&outcome.config))?;
     output::print(&text)?;
     Ok(if taken { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,6 +4,9 @@
 //! a starting Pod get an answer, and leaves last, so that metrics answer while everything else drains.
 
 mod allocator;
+mod explain;
+mod overview;
+mod problems;
 mod report;
 mod source;
 mod status;
@@ -41,7 +44,14 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     register_process_metrics(&registry)?;
     let readiness = Readiness::starting("the first complete configuration");
     let status = status::Status::default();
-    let source = status.clone();
+    let (source, asked) = (status.clone(), status.clone());
+    let problems = problems::Problems::default();
+    let overview = overview::Overview {
+        status: status.clone(),
+        problems: problems.clone(),
+        readiness: readiness.clone(),
+        traffic: Arc::default(),
+    };
     let log = args.logs_access().then(|| AccessLog::to_stdout(args.access_log_sample)).transpose();
     let log = log.context("cannot start the access log")?;
     let recent = log.clone();
@@ -50,6 +60,11 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         readiness: readiness.clone(),
         status: Arc::new(move || source.json()),
         request: Arc::new(move |id| recent.as_ref()?.recent(id)),
+        explain: Arc::new(move |query| {
+            let view = asked.parts().map(|(plane, _)| plane.view().borrow().clone()).unwrap_or_default();
+            explain::explain(query, &view)
+        }),
+        overview: Arc::new(move || Box::pin(overview.clone().document())),
     };
     let admin = AdminServer::bind(args.admin(), sources)?;
 
@@ -77,7 +92,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let plane = Arc::new(DataPlane::start(&options, &registry, inputs)?);
     status.connect(Arc::clone(&plane), outputs.state.clone());
     let settling = tokio::spawn(allocator::settle(outputs.state.clone()));
-    let reporting = tokio::spawn(report::report(registry, outputs.state, !args.standalone()));
+    let reporting = tokio::spawn(report::report(registry, outputs.state, !args.standalone(), problems));
     let observing = tokio::spawn(observe(plane.observed(), observed_sender, readiness.clone()));
 
     let while_accepting = if args.standalone() { WhileAccepting::Unready } else { WhileAccepting::StayReady };

@@ -1,13 +1,16 @@
-//! The admin server: metrics, health, readiness, status. Read-only, never on a traffic port, never a secret.
+//! The admin server: metrics, health, readiness, status, the dashboard. Read-only, never on a traffic port, never a secret.
 //!
 //! It has a thread and a runtime of its own, so that it answers while traffic is overloaded. Its connections are few
 //! and short: whoever can reach it must not be able to exhaust the process through it.
 
+mod events;
 mod pages;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,6 +24,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::readiness::Readiness;
+use events::Events;
 
 /// How many connections it has at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 64;
@@ -28,11 +32,18 @@ const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may last at all: a client that does not read its answer must not keep one of the few.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the end of the process waits for the last event to go out. Whoever does not take it does not hold it up longer.
+const LAST_EVENTS: Duration = Duration::from_millis(200);
 /// The largest head.
 const HEAD_BYTES: usize = 16 * 1024;
 
 /// From the id of a request to the line of the access log.
 pub type FindRequest = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// From the query of `/explain` to its text, or to what is wrong with the query.
+pub type Explain = dyn Fn(&str) -> Result<String, String> + Send + Sync;
+/// What the dashboard shows at this moment.
+pub type Overview = dyn Fn() -> Pin<Box<dyn Future<Output = serde_json::Value> + Send>> + Send + Sync;
 
 /// Where the answers come from.
 #[derive(Clone)]
@@ -45,6 +56,10 @@ pub struct Sources {
     pub status: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// What `/requests/ID` shows: the line of the access log, or `None` when it is not known.
     pub request: Arc<FindRequest>,
+    /// What `/explain` shows; called on a thread that may take its time.
+    pub explain: Arc<Explain>,
+    /// What `/events` sends; called once a second while somebody listens, on the admin server's thread.
+    pub overview: Arc<Overview>,
 }
 
 impl std::fmt::Debug for Sources {
@@ -91,10 +106,14 @@ impl AdminServer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
         let serve = move || {
             runtime.block_on(async {
+                let events = Events::start(Arc::clone(&sources.overview), sources.readiness.clone());
+                let site = Arc::new(Site { sources, events: events.clone(), slow: Semaphore::new(1) });
                 tokio::select! {
                     _ = stopped => {}
-                    () = accept(listener, sources) => {}
+                    () = accept(listener, site) => {}
                 }
+                // They were told already, unless this comes in the same instant.
+                let _ = timeout(LAST_EVENTS, events.all_gone()).await;
             });
         };
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(AdminError::Start)?;
@@ -118,7 +137,16 @@ impl Drop for AdminServer {
     }
 }
 
-async fn accept(listener: TcpListener, sources: Sources) {
+/// What all connections share.
+#[derive(Debug)]
+struct Site {
+    sources: Sources,
+    events: Events,
+    /// What takes a while is done one at a time.
+    slow: Semaphore,
+}
+
+async fn accept(listener: TcpListener, site: Arc<Site>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin server cannot use its socket"),
@@ -128,10 +156,9 @@ async fn accept(listener: TcpListener, sources: Sources) {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let sources = sources.clone();
+                let site = Arc::clone(&site);
                 tokio::spawn(async move {
-                    // The end of the time is the end of the connection: there is nobody to tell.
-                    let _ = timeout(CONNECTION_TIMEOUT, serve(stream, sources)).await;
+                    serve(stream, site).await;
                     drop(place);
                 });
             }
@@ -144,14 +171,26 @@ async fn accept(listener: TcpListener, sources: Sources) {
     }
 }
 
-async fn serve(stream: TcpStream, sources: Sources) {
+/// Serves a connection until it ends or its time is over. Then there is nobody to tell.
+async fn serve(stream: TcpStream, site: Arc<Site>) {
+    let streaming = Arc::new(AtomicBool::new(false));
+    let streams = Arc::clone(&streaming);
     let service = service_fn(move |request| {
-        let answer = pages::answer(&request, &sources);
-        async move { Ok::<_, std::convert::Infallible>(answer) }
+        let (site, streams) = (Arc::clone(&site), Arc::clone(&streams));
+        async move {
+            let answer = pages::answer(&request, &site).await;
+            streams.store(answer.body().is_stream(), Ordering::Relaxed);
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut ended = timeout(CONNECTION_TIMEOUT, connection.as_mut()).await;
+    if ended.is_err() && streaming.load(Ordering::Relaxed) {
+        ended = timeout(events::LIFETIME, connection).await;
+    }
+    if let Ok(Err(error)) = ended {
         tracing::debug!(%error, "a connection of the admin server ended early");
     }
 }

@@ -1,82 +1,124 @@
 //! The pages of the admin server, each a function of the sources.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use prometheus::TextEncoder;
 
-use super::Sources;
+use super::events::{Answer, MAX_CLIENTS};
+use super::{Site, Sources};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const INDEX: &str = "<!doctype html>
-<html lang=\"en\"><title>Penstock</title><h1>Penstock</h1>
-<ul>
-<li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>
-<li><a href=\"/status\">/status</a>: listeners, backends and problems as JSON</li>
-<li>/requests/ID: one recent request as JSON, by the request_id of the access log</li>
-<li><a href=\"/readyz\">/readyz</a>: 200 while traffic may be sent here</li>
-<li><a href=\"/healthz\">/healthz</a>: 200 while the process works</li>
-</ul>
-</html>
-";
+/// The dashboard loads its own two files, speaks to this server, and nothing else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Before the id of a request.
 const REQUESTS: &str = "/requests/";
 
+/// Status, type and text.
+type Page = (StatusCode, &'static str, String);
+
 /// Answers a request.
-pub(super) fn answer<B>(request: &Request<B>, sources: &Sources) -> Response<Full<Bytes>> {
-    let path = request.uri().path();
-    let page: fn(&Sources, &str) -> (StatusCode, &'static str, String) = match path {
-        "/" => |_, _| (StatusCode::OK, HTML, INDEX.to_owned()),
-        "/metrics" => |sources, _| metrics(sources),
-        "/healthz" => |_, _| (StatusCode::OK, TEXT, "ok\n".to_owned()),
-        "/readyz" => |sources, _| readyz(sources),
-        "/status" => |sources, _| status(sources),
-        path if path.starts_with(REQUESTS) => one_request,
-        _ => |_, _| (StatusCode::NOT_FOUND, TEXT, "no such page: / lists them\n".to_owned()),
-    };
-    let read_only = matches!(*request.method(), Method::GET | Method::HEAD);
-    let (code, kind, body) = if read_only {
-        page(sources, path)
-    } else {
-        (StatusCode::METHOD_NOT_ALLOWED, TEXT, "read-only: GET or HEAD\n".to_owned())
-    };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+pub(super) async fn answer<B>(request: &Request<B>, site: &Site) -> Response<Answer> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = whole((StatusCode::METHOD_NOT_ALLOWED, TEXT, "read-only: GET or HEAD\n".to_owned()));
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let sources = &site.sources;
+    let fixed = |kind, text: &str| (StatusCode::OK, kind, text.to_owned());
+    whole(match request.uri().path() {
+        "/" => return dashboard(),
+        "/dashboard.css" => fixed(CSS, include_str!("dashboard/dashboard.css")),
+        "/dashboard.js" => fixed(SCRIPT, include_str!("dashboard/dashboard.js")),
+        "/events" => return events(request.method(), site),
+        "/explain" => explain(request.uri().query().unwrap_or_default(), site).await,
+        "/metrics" => metrics(sources),
+        "/healthz" => fixed(TEXT, "ok\n"),
+        "/readyz" => readyz(sources),
+        "/status" => status(sources),
+        path => match path.strip_prefix(REQUESTS) {
+            Some(id) => one_request(sources, id),
+            None => (StatusCode::NOT_FOUND, TEXT, "no such page: / links to them\n".to_owned()),
+        },
+    })
+}
+
+fn whole((code, kind, body): Page) -> Response<Answer> {
+    let mut response = Response::new(Answer::Whole(Full::new(Bytes::from(body))));
     *response.status_mut() = code;
+    with_headers(response, kind)
+}
+
+fn with_headers(mut response: Response<Answer>, kind: &'static str) -> Response<Answer> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if !read_only {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
     response
 }
 
-fn metrics(sources: &Sources) -> (StatusCode, &'static str, String) {
+fn dashboard() -> Response<Answer> {
+    let mut response = whole((StatusCode::OK, HTML, include_str!("dashboard/dashboard.html").to_owned()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+fn events(method: &Method, site: &Site) -> Response<Answer> {
+    if *method == Method::HEAD {
+        return whole((StatusCode::OK, EVENTS, String::new()));
+    }
+    match site.events.subscribe() {
+        Some(stream) => with_headers(Response::new(Answer::Events(stream)), EVENTS),
+        None => {
+            let text = format!("no more events: the process is leaving, or {MAX_CLIENTS} clients listen already\n");
+            whole((StatusCode::SERVICE_UNAVAILABLE, TEXT, text))
+        }
+    }
+}
+
+/// A table of all routes is made for each question: elsewhere, and for one at a time.
+async fn explain(query: &str, site: &Site) -> Page {
+    let (query, explain) = (query.to_owned(), std::sync::Arc::clone(&site.sources.explain));
+    let _turn = site.slow.acquire().await;
+    match tokio::task::spawn_blocking(move || explain(&query)).await {
+        Ok(Ok(text)) => (StatusCode::OK, TEXT, text),
+        Ok(Err(wrong)) => (StatusCode::BAD_REQUEST, TEXT, format!("{wrong}\n")),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("no explanation: {error}\n")),
+    }
+}
+
+fn metrics(sources: &Sources) -> Page {
     match TextEncoder::new().encode_to_string(&sources.registry.gather()) {
         Ok(text) => (StatusCode::OK, METRICS, text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("the metrics cannot be written: {error}\n")),
     }
 }
 
-fn readyz(sources: &Sources) -> (StatusCode, &'static str, String) {
+fn readyz(sources: &Sources) -> Page {
     let state = sources.readiness.state();
     let code = if state.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, TEXT, format!("{state}\n"))
 }
 
-fn status(sources: &Sources) -> (StatusCode, &'static str, String) {
+fn status(sources: &Sources) -> Page {
     (StatusCode::OK, JSON, format!("{:#}\n", (sources.status)()))
 }
 
-fn one_request(sources: &Sources, path: &str) -> (StatusCode, &'static str, String) {
-    let id = path.strip_prefix(REQUESTS).unwrap_or_default();
+fn one_request(sources: &Sources, id: &str) -> Page {
     match (sources.request)(id) {
         Some(line) => (StatusCode::OK, JSON, format!("{line}\n")),
         None => {
