@@ -15,6 +15,7 @@ pub mod host;
 pub mod ids;
 pub mod listener;
 pub mod observed;
+pub mod origin;
 pub mod path;
 pub mod probe;
 pub mod problem;
@@ -41,6 +42,7 @@ pub use listener::{
     Certificate, ClientAddress, ClientAuth, ErrorPage, Listener, ListenerTls, ProxyProtocol, TlsVersion,
 };
 pub use observed::{EndpointUpdate, Observed, ObservedEndpoint, ObservedName};
+pub use origin::SettingsOrigin;
 pub use path::{PathMatch, Pattern};
 pub use probe::{HealthMatch, Probe, Question, StatusRange};
 pub use problem::{ObjectRef, Problem};

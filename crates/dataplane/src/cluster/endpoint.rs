@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use penstock_model::Endpoint;
+use penstock_model::{Endpoint, Name};
 
 use super::gate::Place;
 use super::tally::{Moved, Probed, Tally};
@@ -49,6 +49,8 @@ pub struct LiveEndpoint {
     pub(crate) endpoint: Endpoint,
     /// Its text, for logs and statuses.
     pub(crate) address: Arc<str>,
+    /// Where its cluster has its endpoints from, in words.
+    pub(crate) source: Name,
     health: AtomicU8,
     /// It is out for a while because its requests fail, whatever the probes say.
     ejected: AtomicBool,
@@ -80,11 +82,12 @@ pub(crate) struct Active {
 }
 
 impl LiveEndpoint {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, source: &Name) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             address: endpoint.address.to_string().into(),
+            source: Arc::clone(source),
             endpoint,
             health: AtomicU8::new(Health::Unknown as u8),
             ejected: AtomicBool::new(false),

@@ -95,7 +95,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
             continue;
         }
         record.attempts = record.attempts.saturating_add(1);
-        record.sent_to(&endpoint.address);
+        record.sent_to(&endpoint);
         // Routing takes no time worth another look at the clock; waiting for a place does.
         let started = if record.attempts == 1 && place.is_none() { record.started() } else { Instant::now() };
         let active = endpoint.begin(place.take());

@@ -155,7 +155,7 @@ impl End {
         active.endpoint().tunnel_ended(moved);
         record.received = closed.from_client;
         record.sent = closed.from_backend;
-        record.close_reason = Some(closed.reason.as_str());
+        record.close_reason = Some(closed.reason);
         drop(active);
     }
 }

@@ -31,7 +31,7 @@ use crate::plane::Failing;
 use crate::route_state::{ListenerState, Live};
 use crate::timer;
 use crate::tunnel::registry::Spread;
-use crate::tunnel::{CloseReason, Filter, Registry};
+use crate::tunnel::{CloseReason, Filter, Leaving, Registry};
 use crate::upstream::{Pool, Sessions};
 
 pub(crate) use accept::Counted;
@@ -223,7 +223,7 @@ impl Worker {
 
     /// Ends every tunnel and waits until they have said so.
     async fn cut_tunnels(&self) {
-        self.tunnels.cut_all(Filter::All, CloseReason::Drain);
+        self.tunnels.cut_all(Filter::All, CloseReason::Drain(Leaving::Process));
         // Each needs to be polled once.
         let mut left = self.tunnels.count(Filter::All);
         while left > 0 && self.tunnels.count(Filter::All) > 0 {
@@ -236,20 +236,21 @@ impl Worker {
     fn spread(&self, filter: Filter, window: Duration) {
         let mut closing = self.closing.borrow_mut();
         closing.retain(|spread| !spread.is_finished());
-        closing.push(self.tunnels.close_spread(filter, window, CloseReason::Drain));
+        closing.push(self.tunnels.close_spread(filter, window, CloseReason::Drain(Leaving::Process)));
     }
 
     /// Lets an endpoint go: idle connections now, tunnels in the last part of its drain, the rest at its end.
     fn depart(self: &Rc<Self>, endpoint: Arc<LiveEndpoint>, departure: Departure) {
         self.pool.forget_idle(&endpoint);
+        let reason = CloseReason::Drain(Leaving::Endpoint);
         let (worker, number) = (Rc::clone(self), endpoint.number);
         let drain = tokio::task::spawn_local(async move {
             let spread = departure.spread.min(departure.timeout);
             timer::sleep(departure.timeout - spread).await;
             // Dropped with this task: an endpoint that comes back closes no more.
-            let closing = worker.tunnels.close_spread(Filter::Endpoint(number), spread, CloseReason::Drain);
+            let closing = worker.tunnels.close_spread(Filter::Endpoint(number), spread, reason);
             timer::sleep(spread).await;
-            worker.tunnels.cut_all(Filter::Endpoint(number), CloseReason::Drain);
+            worker.tunnels.cut_all(Filter::Endpoint(number), reason);
             drop(closing);
             worker.pool.cut(&endpoint);
             worker.departing.borrow_mut().remove(&number);
@@ -259,14 +260,15 @@ impl Worker {
 
     /// Lets the tunnels of a listener go, in the last part of its drain.
     fn listener_gone(self: &Rc<Self>, number: u64, departure: Departure) {
+        let reason = CloseReason::Drain(Leaving::Listener);
         let worker = Rc::clone(self);
         let drain = tokio::task::spawn_local(async move {
             let spread = departure.spread.min(departure.timeout);
             timer::sleep(departure.timeout - spread).await;
             // Dropped with this task: a listener that comes back closes no more.
-            let closing = worker.tunnels.close_spread(Filter::Listener(number), spread, CloseReason::Drain);
+            let closing = worker.tunnels.close_spread(Filter::Listener(number), spread, reason);
             timer::sleep(spread).await;
-            worker.tunnels.cut_all(Filter::Listener(number), CloseReason::Drain);
+            worker.tunnels.cut_all(Filter::Listener(number), reason);
             drop(closing);
             worker.leaving.borrow_mut().remove(&number);
         });
