@@ -22,3 +22,4 @@ pub use outputs::{Outputs, State};
 pub use run::{ClusterSettings, Controller, start_cluster, start_folder};
 pub use service::{GatewayServices, OwnServices, parse_labels};
 pub use source::folder::{FileProblem, LoadError, Loaded, Place, load_folder};
+pub use status::warnings;

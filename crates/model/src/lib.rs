@@ -41,7 +41,7 @@ pub use ids::{GatewayId, ListenerId, Name, RuleId};
 pub use listener::{
     Certificate, ClientAddress, ClientAuth, ErrorPage, Listener, ListenerTls, ProxyProtocol, TlsVersion,
 };
-pub use observed::{EndpointUpdate, Observed, ObservedEndpoint, ObservedName};
+pub use observed::{EndpointUpdate, Observed, ObservedEndpoint, ObservedIdle, ObservedName};
 pub use origin::SettingsOrigin;
 pub use path::{PathMatch, Pattern};
 pub use probe::{HealthMatch, Probe, Question, StatusRange};

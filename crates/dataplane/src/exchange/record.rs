@@ -167,6 +167,11 @@ impl Record {
         self.worker.metrics.websocket_closed(&self.cells());
     }
 
+    /// Its route.
+    pub(crate) fn route(&self) -> Option<&Arc<RouteState>> {
+        self.route.as_ref()
+    }
+
     /// The cells of its route, or of its listener.
     fn cells(&self) -> Rc<RouteMetrics> {
         let none = || self.worker.metrics.route(Scope { number: 0, gateway: "none", listener: "none", rule: "none" });

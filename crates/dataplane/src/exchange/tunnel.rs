@@ -1,6 +1,7 @@
 //! After the 101: the handshake's answer goes to the client, then two sockets are joined.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
@@ -13,8 +14,9 @@ use super::headers::strip_response;
 use super::record::Record;
 use super::{Downstream, Guard};
 use crate::cluster::{Active, Connected, Moved};
+use crate::plane::{self, Noticed};
 use crate::tunnel::registry::Registered;
-use crate::tunnel::{Control, Limits, Relay};
+use crate::tunnel::{CloseReason, Control, Limits, Relay};
 use crate::upstream::{Link, Socket};
 use crate::worker::{Counted, Worker};
 
@@ -156,6 +158,11 @@ impl End {
         record.received = closed.from_client;
         record.sent = closed.from_backend;
         record.close_reason = Some(closed.reason);
+        if let Some(route) = record.route().map(Arc::clone) {
+            let idle = closed.reason == CloseReason::Idle;
+            // Nobody listens any more when the plane ends.
+            let _ = worker.noticed.send(Noticed::Closed(plane::Closed { route, idle }));
+        }
         drop(active);
     }
 }

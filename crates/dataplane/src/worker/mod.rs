@@ -27,7 +27,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use crate::access_log::WorkerLog;
 use crate::cluster::{LiveEndpoint, Traffic};
 use crate::metrics::LocalMetrics;
-use crate::plane::Failing;
+use crate::plane::Noticed;
 use crate::route_state::{ListenerState, Live};
 use crate::timer;
 use crate::tunnel::registry::Spread;
@@ -111,8 +111,8 @@ pub(crate) struct Worker {
     pub(crate) log: WorkerLog,
     pub(crate) totals: Arc<Totals>,
     pub(crate) limits: Limits,
-    /// Endpoints whose requests fail are reported to the plane.
-    pub(crate) failing: UnboundedSender<Failing>,
+    /// What the plane has to know of: endpoints whose requests fail, and WebSockets that end.
+    pub(crate) noticed: UnboundedSender<Noticed>,
     /// Memory will be given back soon; and whether something became idle since the last time.
     collecting: Cell<bool>,
     idled: Cell<bool>,
@@ -133,7 +133,7 @@ impl Worker {
         log: WorkerLog,
         totals: Arc<Totals>,
         limits: Limits,
-        failing: UnboundedSender<Failing>,
+        noticed: UnboundedSender<Noticed>,
     ) -> Rc<Self> {
         Rc::new(Self {
             live: RefCell::new(Cache::new(live)),
@@ -144,7 +144,7 @@ impl Worker {
             log,
             totals,
             limits,
-            failing,
+            noticed,
             collecting: Cell::new(false),
             idled: Cell::new(false),
             ports: RefCell::default(),

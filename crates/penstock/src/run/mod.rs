@@ -92,7 +92,8 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let plane = Arc::new(DataPlane::start(&options, &registry, inputs)?);
     status.connect(Arc::clone(&plane), outputs.state.clone());
     let settling = tokio::spawn(allocator::settle(outputs.state.clone()));
-    let reporting = tokio::spawn(report::report(registry, outputs.state, !args.standalone(), problems));
+    let reporting =
+        tokio::spawn(report::report(registry, outputs.state, plane.observed(), !args.standalone(), problems));
     let observing = tokio::spawn(observe(plane.observed(), observed_sender, readiness.clone()));
 
     let while_accepting = if args.standalone() { WhileAccepting::Unready } else { WhileAccepting::StayReady };

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use penstock_controller::State;
-use penstock_model::Problem;
+use penstock_controller::{State, warnings};
+use penstock_model::{Observed, Problem};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::sync::watch;
 
@@ -49,6 +49,7 @@ impl Gauges {
 pub(super) async fn report(
     registry: Registry,
     mut state: watch::Receiver<Arc<State>>,
+    mut observed: watch::Receiver<Arc<Observed>>,
     election: bool,
     history: Problems,
 ) {
@@ -58,7 +59,8 @@ pub(super) async fn report(
     };
     loop {
         let now = Arc::clone(&state.borrow_and_update());
-        let differences = history.update(now.problems());
+        let noticed = warnings(&observed.borrow_and_update());
+        let differences = history.update(now.problems().chain(&noticed));
         for problem in differences.new {
             tracing::warn!(object = %problem.object, condition = problem.condition, reason = problem.reason, "{}", problem.message);
         }
@@ -66,8 +68,9 @@ pub(super) async fn report(
             tracing::info!(object = %problem.object, reason = problem.reason, "solved");
         }
         gauges.set(&now);
-        if state.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { return },
+            Ok(()) = observed.changed() => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, UNIX_EPOCH};
 
-use penstock_controller::State;
+use penstock_controller::{State, warnings};
 use penstock_dataplane::{DataPlane, DrainingEndpoint, LiveEndpoint};
 use penstock_model::{EndpointSource, ObservedName};
 use serde_json::{Value, json};
@@ -42,7 +42,8 @@ impl Status {
             return json!({"generation": 0, "listeners": [], "backends": [], "problems": []});
         };
         let state = Arc::clone(&state.borrow());
-        let problems = state.problems().map(|problem| {
+        let noticed = warnings(&plane.observed().borrow());
+        let problems = state.problems().chain(&noticed).map(|problem| {
             json!({"object": problem.object.to_string(), "reason": problem.reason, "message": problem.message})
         });
         json!({
