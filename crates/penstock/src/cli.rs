@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Show listeners, backend health and open WebSockets of a running instance
     Status(StatusArgs),
+    /// Say what files would change about a running instance, before anything is applied
+    Diff(DiffArgs),
     /// Say what became of one request or WebSocket, and why
     Why(WhyArgs),
     /// Print the CustomResourceDefinitions as YAML
@@ -118,6 +120,24 @@ pub(crate) struct InstanceArgs {
     pub(crate) selector: String,
 }
 
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+#[command(after_help = DIFF_NOTES)]
+pub(crate) struct DiffArgs {
+    /// File of YAML or JSON documents, as for kubectl apply; may be given several times; - is standard input
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) instance: InstanceArgs,
+    /// Form of the answer
+    #[arg(short, long, value_name = "FORM", default_value = "table")]
+    pub(crate) output: StatusForm,
+}
+
+const DIFF_NOTES: &str = "Nothing is applied: the instance compares its objects with and without those of the files. Objects that it has by
+the same names are replaced, none are removed. With --cluster every Pod is asked, which takes the right to create pods/proxy.
+Exit codes: 0 compared, 1 something in the files is refused or nobody answers, 2 wrong usage";
+
 /// Arguments of `why`.
 #[derive(Debug, Args)]
 #[command(after_help = WHY_NOTES)]
@@ -183,6 +203,7 @@ impl Cli {
         let plugin = program.as_deref().is_some_and(is_plugin);
         match &mut cli.command {
             Command::Status(args) => args.instance.cluster |= plugin,
+            Command::Diff(args) => args.instance.cluster |= plugin,
             Command::Why(args) => args.instance.cluster |= plugin && args.log.is_none(),
             _ => {}
         }

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method};
 use penstock_model::uri::normalize;
 use penstock_model::{
     Action, BackendTarget, ClusterId, Config, Forward, Host, HostPattern, Listener, PathMatch, RedirectTarget, Route,
+    ValueMatch,
 };
 use penstock_routing::{Explanation, RouteRequest, Verdict};
 
@@ -141,6 +142,18 @@ fn mark(verdict: &Verdict) -> char {
 fn condition(route: &Route) -> String {
     let name = route.path_name.as_ref().map(|name| format!(" path {name}")).unwrap_or_default();
     format!("{}{name} ({})", route.rule, takes(route))
+}
+
+/// The same with the values of all conditions: what is equal takes the same requests.
+pub(crate) fn takes_exactly(route: &Route) -> String {
+    let value = |value: &ValueMatch| match value {
+        ValueMatch::Exact(text) => format!("={text}"),
+        ValueMatch::Regex(pattern) => format!("~{}", pattern.as_str()),
+    };
+    let headers = route.headers.iter().map(|header| format!(" {}{}", header.name, value(&header.value)));
+    let queries = route.queries.iter().map(|(name, wanted)| format!(" {name}{}", value(wanted)));
+    let values: String = headers.chain(queries).collect();
+    format!("{}{values}", takes(route))
 }
 
 /// What a route takes: host, path, and further conditions.

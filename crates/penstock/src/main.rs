@@ -36,6 +36,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => serving()?.block_on(run::run(*args)),
         Command::Demo => serving()?.block_on(commands::demo::demo()),
         Command::Status(args) => asking()?.block_on(commands::status::status(&args)),
+        Command::Diff(args) => asking()?.block_on(commands::diff::diff(&args)),
         Command::Why(args) => asking()?.block_on(commands::why::why(&args)),
         Command::Check(args) => commands::check::check(&args),
         Command::Explain(args) => commands::explain::explain(&args),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use penstock_runtime::{
-    AdminError, AdminServer, Overview, Readiness, Sources, build_info, limits, register_process_metrics,
+    AdminError, AdminServer, Diff, Overview, Readiness, Sources, build_info, limits, register_process_metrics,
 };
 use penstock_testkit::client::{get, send};
 use penstock_testkit::{Connection, DEADLINE, Metrics, Request};
@@ -24,7 +24,9 @@ fn sources() -> Sources {
         _ => Err(format!("{query:?} is no question")),
     });
     let overview: Arc<Overview> = Arc::new(|| Box::pin(async { json!({}) }));
-    Sources { registry, readiness: Readiness::starting("the first configuration"), status, request, explain, overview }
+    let diff: Arc<Diff> = Arc::new(|text| Box::pin(async move { Ok(json!({"bytes": text.len()}).to_string()) }));
+    let readiness = Readiness::starting("the first configuration");
+    Sources { registry, readiness, status, request, explain, diff, overview }
 }
 
 fn start(sources: Sources) -> AdminServer {
@@ -176,4 +178,20 @@ async fn explains_what_it_is_asked() {
     assert_eq!((known.status, known.text().as_str()), (200, "taken\n"));
     let wrong = get(server.local_addr(), "admin", "/explain?x").await.unwrap();
     assert_eq!((wrong.status, wrong.text().as_str()), (400, "\"x\" is no question\n"));
+}
+
+#[tokio::test]
+async fn a_diff_takes_yaml_and_nothing_larger_than_it_should_be() {
+    let server = start(sources());
+    let addr = server.local_addr();
+    let post = |kind: &str, body: &str| Request::post("admin", "/diff", body).with("Content-Type", kind);
+    let answer = send(addr, &post("application/yaml", "kind: X")).await.unwrap();
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(answer.json(), json!({"bytes": 7}));
+    // What a page of another origin could send without asking.
+    assert_eq!(send(addr, &post("text/plain", "kind: X")).await.unwrap().status, 415);
+    let large = "x".repeat(8 * 1024 * 1024 + 1);
+    assert_eq!(send(addr, &post("application/yaml", &large)).await.unwrap().status, 413);
+    let other = get(addr, "admin", "/diff").await.unwrap();
+    assert_eq!((other.status, other.header("allow")), (405, Some("POST")));
 }

@@ -34,6 +34,7 @@ fn site() -> Site {
         status: Arc::new(|| json!({})),
         request: Arc::new(|_| None),
         explain: Arc::new(|_| Ok(String::new())),
+        diff: Arc::new(|_| Box::pin(async { Ok(String::new()) })),
         overview,
     };
     let server = AdminServer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), sources).expect("a free port");

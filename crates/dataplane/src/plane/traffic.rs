@@ -1,7 +1,9 @@
 //! What WebSockets relay, for those who look on: nothing of it is counted for them alone.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use prometheus::core::Collector as _;
 use tokio::sync::mpsc;
 
 use super::{DataPlane, View};
@@ -12,6 +14,22 @@ use crate::worker::Command;
 const LOOK: Duration = Duration::from_millis(500);
 
 impl DataPlane {
+    /// WebSockets that are open now, by gateway, listener and rule as the metrics name them.
+    pub fn open_websockets(&self) -> HashMap<[String; 3], u64> {
+        let families = self.metrics.websocket_open.collect();
+        let series = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+        let one = |metric: &prometheus::proto::Metric| {
+            let label = |name: &str| {
+                let found = metric.get_label().iter().find(|label| label.name() == name);
+                found.map(|label| label.value().to_owned()).unwrap_or_default()
+            };
+            // A gauge of whole things; no fewer than none.
+            let open = metric.get_gauge().get_value().max(0.0) as u64;
+            (["gateway", "listener", "rule"].map(label), open)
+        };
+        series.map(one).filter(|(_, open)| *open > 0).collect()
+    }
+
     /// What was relayed to and from every endpoint that is there or drains, since it is there. Numbers only grow but for what
     /// ends while this looks: that is in the next look.
     pub async fn traffic(&self) -> Traffic {

@@ -4,6 +4,7 @@
 //! a starting Pod get an answer, and leaves last, so that metrics answer while everything else drains.
 
 mod allocator;
+mod diff;
 mod explain;
 mod overview;
 mod problems;
@@ -12,7 +13,7 @@ mod source;
 mod status;
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use penstock_dataplane::{AccessLog, AddressRule, DataPlane, Inputs, Options};
@@ -52,6 +53,8 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         readiness: readiness.clone(),
         traffic: Arc::default(),
     };
+    let differ: Arc<OnceLock<diff::Diff>> = Arc::default();
+    let differs = Arc::clone(&differ);
     let log = args.logs_access().then(|| AccessLog::to_stdout(args.access_log_sample)).transpose();
     let log = log.context("cannot start the access log")?;
     let recent = log.clone();
@@ -63,6 +66,13 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         explain: Arc::new(move |query| {
             let view = asked.parts().map(|(plane, _)| plane.view().borrow().clone()).unwrap_or_default();
             explain::explain(query, &view)
+        }),
+        diff: Arc::new(move |yaml| {
+            let diff = differs.get().cloned();
+            Box::pin(async move {
+                let diff = diff.ok_or("there is nothing to compare with yet: the process is starting")?;
+                diff.of(yaml).await
+            })
         }),
         overview: Arc::new(move || Box::pin(overview.clone().document())),
     };
@@ -91,6 +101,9 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let inputs = Inputs { config: outputs.config, endpoints: outputs.endpoints, tickets: outputs.tickets };
     let plane = Arc::new(DataPlane::start(&options, &registry, inputs)?);
     status.connect(Arc::clone(&plane), outputs.state.clone());
+    let (objects, options) = (outputs.objects, source.translation.clone());
+    // Only ever set once.
+    let _ = differ.set(diff::Diff { objects, options, plane: Arc::clone(&plane) });
     let settling = tokio::spawn(allocator::settle(outputs.state.clone()));
     let reporting =
         tokio::spawn(report::report(registry, outputs.state, plane.observed(), !args.standalone(), problems));

@@ -154,7 +154,7 @@ fn rules(listener: &Listener, left: &mut usize) -> (Vec<Value>, usize) {
 }
 
 /// Where a route ends, in a few words.
-fn target(route: &Route) -> String {
+pub(super) fn target(route: &Route) -> String {
     match &*route.action {
         Action::Respond(status) => format!("answer {}", status.as_u16()),
         Action::Redirect(redirect) => match &redirect.target {

@@ -3,6 +3,7 @@
 //! It has a thread and a runtime of its own, so that it answers while traffic is overloaded. Its connections are few
 //! and short: whoever can reach it must not be able to exhaust the process through it.
 
+mod diff;
 mod events;
 mod pages;
 
@@ -45,6 +46,9 @@ pub type Explain = dyn Fn(&str) -> Result<String, String> + Send + Sync;
 /// What the dashboard shows at this moment.
 pub type Overview = dyn Fn() -> Pin<Box<dyn Future<Output = serde_json::Value> + Send>> + Send + Sync;
 
+/// From the YAML that is posted to `/diff` to its JSON, or to what is wrong.
+pub type Diff = dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Send + Sync;
+
 /// Where the answers come from.
 #[derive(Clone)]
 pub struct Sources {
@@ -58,6 +62,8 @@ pub struct Sources {
     pub request: Arc<FindRequest>,
     /// What `/explain` shows; called on a thread that may take its time.
     pub explain: Arc<Explain>,
+    /// What `/diff` answers; called for one text at a time.
+    pub diff: Arc<Diff>,
     /// What `/events` sends; called once a second while somebody listens, on the admin server's thread.
     pub overview: Arc<Overview>,
 }
@@ -178,7 +184,7 @@ async fn serve(stream: TcpStream, site: Arc<Site>) {
     let service = service_fn(move |request| {
         let (site, streams) = (Arc::clone(&site), Arc::clone(&streams));
         async move {
-            let answer = pages::answer(&request, &site).await;
+            let answer = pages::answer(request, &site).await;
             streams.store(answer.body().is_stream(), Ordering::Relaxed);
             Ok::<_, std::convert::Infallible>(answer)
         }

@@ -6,16 +6,18 @@ use http::header::{
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Body;
 use prometheus::TextEncoder;
 
+use super::diff;
 use super::events::{Answer, MAX_CLIENTS};
 use super::{Site, Sources};
 
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -27,10 +29,23 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const REQUESTS: &str = "/requests/";
 
 /// Status, type and text.
-type Page = (StatusCode, &'static str, String);
+pub(super) type Page = (StatusCode, &'static str, String);
 
 /// Answers a request.
-pub(super) async fn answer<B>(request: &Request<B>, site: &Site) -> Response<Answer> {
+pub(super) async fn answer<B>(request: Request<B>, site: &Site) -> Response<Answer>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if request.uri().path() == "/diff" {
+        if *request.method() == Method::POST {
+            return whole(diff::answer(request, site).await);
+        }
+        let text = "POST objects as application/yaml to see what they would change\n".to_owned();
+        let mut response = whole((StatusCode::METHOD_NOT_ALLOWED, TEXT, text));
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = whole((StatusCode::METHOD_NOT_ALLOWED, TEXT, "read-only: GET or HEAD\n".to_owned()));
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use http::StatusCode;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -12,8 +12,8 @@ use super::Page;
 /// The largest answer: thousands of endpoints with room to spare.
 const LARGEST: usize = 256 * 1024 * 1024;
 
-/// What it answers to a path.
-pub(super) async fn get(admin: &http::Uri, path: &str) -> anyhow::Result<Page> {
+/// What it answers to a path, or to YAML that is posted there.
+pub(super) async fn ask(admin: &http::Uri, path: &str, yaml: Option<String>) -> anyhow::Result<Page> {
     let (None | Some("http"), Some(authority)) = (admin.scheme_str(), admin.authority()) else {
         bail!("--admin {admin}: it must be a URL such as http://127.0.0.1:9090");
     };
@@ -23,10 +23,16 @@ pub(super) async fn get(admin: &http::Uri, path: &str) -> anyhow::Result<Page> {
     })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = hyper::Request::get(format!("{}{path}", admin.path().trim_end_matches('/')))
+    let method = if yaml.is_some() { http::Method::POST } else { http::Method::GET };
+    let mut request = hyper::Request::builder()
+        .method(method)
+        .uri(format!("{}{path}", admin.path().trim_end_matches('/')))
         .header(http::header::HOST, authority.as_str())
-        .header(http::header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())?;
+        .header(http::header::CONNECTION, "close");
+    if yaml.is_some() {
+        request = request.header(http::header::CONTENT_TYPE, super::YAML);
+    }
+    let request = request.body(Full::<Bytes>::from(yaml.unwrap_or_default()))?;
     let response = sender.send_request(request).await.with_context(|| format!("--admin {admin}: no HTTP answer"))?;
     let code = response.status();
     let body = Limited::new(response.into_body(), LARGEST).collect().await;
@@ -36,6 +42,6 @@ pub(super) async fn get(admin: &http::Uri, path: &str) -> anyhow::Result<Page> {
     match code {
         code if code.is_success() => Ok(Ok(text)),
         StatusCode::NOT_FOUND => Ok(Err(text)),
-        code => bail!("--admin {admin}: {path} answers {code}: is that the admin address?"),
+        code => bail!("--admin {admin}: {path} answers {code}: {}", text.trim_end()),
     }
 }

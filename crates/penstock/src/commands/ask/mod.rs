@@ -14,6 +14,9 @@ use pods::RunningPod;
 /// How long the whole answer of one instance may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// What YAML is called.
+const YAML: &str = "application/yaml";
+
 /// A running instance.
 pub(super) enum Instance {
     /// Whose admin server can be reached.
@@ -45,10 +48,19 @@ impl fmt::Display for Instance {
 impl Instance {
     /// What its admin server answers to a path; `Err` inside: that there is no such thing.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Page> {
+        self.ask(path, None).await
+    }
+
+    /// The same to YAML that is posted there.
+    pub(super) async fn post(&self, path: &str, yaml: String) -> anyhow::Result<Page> {
+        self.ask(path, Some(yaml)).await
+    }
+
+    async fn ask(&self, path: &str, yaml: Option<String>) -> anyhow::Result<Page> {
         let asked = async {
             match self {
-                Self::Admin(admin) => admin::get(admin, path).await,
-                Self::Pod(pod) => pod.get(path).await,
+                Self::Admin(admin) => admin::ask(admin, path, yaml).await,
+                Self::Pod(pod) => pod.ask(path, yaml).await,
             }
         };
         match tokio::time::timeout(DEADLINE, asked).await {

@@ -39,16 +39,22 @@ impl RunningPod {
         running.then(|| Self { client: client.clone(), namespace, name: pod.name_any(), port })
     }
 
-    /// What it answers to a path.
-    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Page> {
+    /// What it answers to a path, or to YAML that is posted there.
+    pub(super) async fn ask(&self, path: &str, yaml: Option<String>) -> anyhow::Result<Page> {
         let Self { namespace, name, port, .. } = self;
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{path}");
-        let request = http::Request::get(path).body(Vec::new())?;
+        let verb = if yaml.is_some() { "create" } else { "get" };
+        let request = match yaml {
+            Some(yaml) => {
+                http::Request::post(path).header(http::header::CONTENT_TYPE, super::YAML).body(yaml.into_bytes())?
+            }
+            None => http::Request::get(path).body(Vec::new())?,
+        };
         match self.client.request_text(request).await {
             Ok(text) => Ok(Ok(text)),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Err(status.message)),
             Err(error) => Err(error).context(format!(
-                "Pod {self} is not reached through the API server; `get` of pods/proxy must be allowed"
+                "Pod {self} is not reached through the API server; `{verb}` of pods/proxy must be allowed"
             )),
         }
     }
