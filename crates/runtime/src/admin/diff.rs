@@ -1,5 +1,6 @@
 //! `POST /diff`: the one page that takes something. It is looked at, answered, and forgotten; nothing is applied.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
@@ -29,7 +30,7 @@ where
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, TEXT, format!("send {YAML}: objects as for kubectl apply\n"));
     }
     // One after the other, the text included: so there is one in memory, however many are sent.
-    let _turn = site.slow.acquire().await;
+    let turn = Arc::clone(&site.slow).acquire_owned().await;
     let body = match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), LARGEST).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(_)) => {
@@ -41,8 +42,15 @@ where
     let Ok(text) = String::from_utf8(body.into()) else {
         return (StatusCode::BAD_REQUEST, TEXT, "the text is not UTF-8: save it as UTF-8\n".to_owned());
     };
-    match (site.sources.diff)(text).await {
-        Ok(json) => (StatusCode::OK, JSON, format!("{json}\n")),
-        Err(wrong) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{wrong}\n")),
+    let compared = (site.sources.diff)(text);
+    let compared = tokio::spawn(async move {
+        let answer = compared.await;
+        drop(turn);
+        answer
+    });
+    match compared.await {
+        Ok(Ok(json)) => (StatusCode::OK, JSON, format!("{json}\n")),
+        Ok(Err(wrong)) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{wrong}\n")),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("no answer: {error}\n")),
     }
 }

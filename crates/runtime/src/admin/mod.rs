@@ -113,7 +113,7 @@ impl AdminServer {
         let serve = move || {
             runtime.block_on(async {
                 let events = Events::start(Arc::clone(&sources.overview), sources.readiness.clone());
-                let site = Arc::new(Site { sources, events: events.clone(), slow: Semaphore::new(1) });
+                let site = Arc::new(Site { sources, events: events.clone(), slow: Arc::new(Semaphore::new(1)) });
                 tokio::select! {
                     _ = stopped => {}
                     () = accept(listener, site) => {}
@@ -148,8 +148,8 @@ impl Drop for AdminServer {
 struct Site {
     sources: Sources,
     events: Events,
-    /// What takes a while is done one at a time.
-    slow: Semaphore,
+    /// What takes a while is done one at a time, to its end, also when whoever asked has gone.
+    slow: Arc<Semaphore>,
 }
 
 async fn accept(listener: TcpListener, site: Arc<Site>) {

@@ -1,5 +1,7 @@
 //! The pages of the admin server, each a function of the sources.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -107,9 +109,14 @@ fn events(method: &Method, site: &Site) -> Response<Answer> {
 
 /// A table of all routes is made for each question: elsewhere, and for one at a time.
 async fn explain(query: &str, site: &Site) -> Page {
-    let (query, explain) = (query.to_owned(), std::sync::Arc::clone(&site.sources.explain));
-    let _turn = site.slow.acquire().await;
-    match tokio::task::spawn_blocking(move || explain(&query)).await {
+    let (query, explain) = (query.to_owned(), Arc::clone(&site.sources.explain));
+    let turn = Arc::clone(&site.slow).acquire_owned().await;
+    let asked = move || {
+        let answer = explain(&query);
+        drop(turn);
+        answer
+    };
+    match tokio::task::spawn_blocking(asked).await {
         Ok(Ok(text)) => (StatusCode::OK, TEXT, text),
         Ok(Err(wrong)) => (StatusCode::BAD_REQUEST, TEXT, format!("{wrong}\n")),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("no explanation: {error}\n")),
