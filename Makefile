@@ -122,6 +122,12 @@ observability: ## Test metrics, alerts and dashboard with a real Prometheus agai
 	@$(CARGO) build --locked -p penstock
 	tests/observability/run.sh
 
+.PHONY: dashboard
+dashboard: ## Test the dashboard in a headless Chromium; screenshots go to target/dashboard
+	@$(SETUP) rust cc browser
+	@$(CARGO) build --locked -p penstock
+	tests/dashboard/run.sh
+
 .PHONY: grpc
 grpc: ## Test gRPC with the client and server of its C core through the built binary
 	@$(SETUP) rust cc openssl venv

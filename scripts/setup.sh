@@ -8,6 +8,7 @@
 #   yaml       python3 with PyYAML, for the tests of the charts
 #   podman     for images
 #   prometheus prometheus and promtool; Debian's package is unpacked into a cache when they are missing, no root
+#   browser    Chromium, and Node with npm, for the tests of the dashboard
 #   node       what a node of the test cluster needs; root
 #   fuzz       a nightly compiler and cargo-fuzz
 #
@@ -83,6 +84,11 @@ for need in "$@"; do
     yaml) python3 -c 'import yaml' 2>/dev/null || packages+=(python3-yaml) ;;
     venv) python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv) ;;
     podman) lacks podman podman ;;
+    browser)
+      PATH=$PATH:/usr/bin
+      command -v chromium >/dev/null || command -v google-chrome >/dev/null || packages+=(chromium)
+      # Debian's npm brings its own node; who has one brings npm, too.
+      command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm) ;;
     node)
       PATH=$PATH:/usr/sbin:/sbin
       [[ $(id -u) == 0 ]] || die "a node of the test cluster needs root"

@@ -148,6 +148,8 @@ reasons! {
         RefNotPermitted,
         /// The gateway has no rewrite rule set of this name.
         RewriteSetNotFound,
+        /// Most WebSockets of the rule are closed because nothing moves in them for as long as they may be idle.
+        WebSocketsIdle,
     }
 }
 
@@ -155,6 +157,18 @@ impl ListenerReason {
     /// Whether it only warns: nothing is refused.
     pub const fn warns(self) -> bool {
         matches!(self, Self::CertificateExpired | Self::CertificateExpiresSoon)
+    }
+
+    /// The reason of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
+    }
+}
+
+impl RuleReason {
+    /// Whether it only warns: nothing is refused.
+    pub const fn warns(self) -> bool {
+        matches!(self, Self::WebSocketsIdle)
     }
 
     /// The reason of this name.

@@ -8,6 +8,7 @@ mod fake;
 pub mod frontend;
 pub mod leader;
 pub mod outputs;
+pub mod preview;
 pub mod run;
 pub mod service;
 pub mod source;
@@ -18,7 +19,9 @@ mod yaml;
 
 pub use frontend::{Endpoints, Frontend, OwnResources};
 pub use leader::LeaseSettings;
-pub use outputs::{Outputs, State};
+pub use outputs::{CurrentObjects, Outputs, State};
+pub use preview::Preview;
 pub use run::{ClusterSettings, Controller, start_cluster, start_folder};
 pub use service::{GatewayServices, OwnServices, parse_labels};
 pub use source::folder::{FileProblem, LoadError, Loaded, Place, load_folder};
+pub use status::warnings;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use penstock_model::{Config, EndpointUpdate, Problem, TicketSecrets};
-use penstock_translate::Outcome;
-use tokio::sync::{mpsc, watch};
+use penstock_translate::{Outcome, Snapshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What comes out, each on a channel of its own.
 #[derive(Debug)]
@@ -18,8 +18,23 @@ pub struct Outputs {
     pub endpoints: mpsc::UnboundedReceiver<EndpointUpdate>,
     /// What session tickets are sealed with in every replica; `None`: nothing that is shared.
     pub tickets: watch::Receiver<Option<TicketSecrets>>,
+    /// The objects themselves, for whoever asks.
+    pub objects: CurrentObjects,
     /// What is known about the objects, for `/status` and the command line.
     pub state: watch::Receiver<Arc<State>>,
+}
+
+/// Asks the store for its objects. Nothing is kept for it: they change more cheaply while nobody else holds them.
+#[derive(Clone, Debug)]
+pub struct CurrentObjects(pub(crate) mpsc::UnboundedSender<oneshot::Sender<Snapshot>>);
+
+impl CurrentObjects {
+    /// All of them at this moment; `None` when the store has ended.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        let (answer, snapshot) = oneshot::channel();
+        self.0.send(answer).ok()?;
+        snapshot.await.ok()
+    }
 }
 
 /// What is known about the objects.

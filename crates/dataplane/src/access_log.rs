@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use prometheus::IntCounter;
 use serde::Serialize;
 
+use crate::exchange::ClosedBy;
 use crate::timer;
 use recent::Recent;
 
@@ -67,6 +68,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) attempts: u8,
     pub(crate) upgrade: Option<&'static str>,
     pub(crate) close_reason: Option<&'static str>,
+    pub(crate) closed_by: Option<ClosedBy>,
     pub(crate) error: Option<&'static str>,
 }
 
@@ -102,6 +104,8 @@ struct Line<'a> {
     upgrade: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     close_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed_by: Option<&'a ClosedBy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_version: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -251,7 +255,7 @@ impl Shared {
     }
 }
 
-fn line<'a>(entry: &Entry<'a>) -> Line<'a> {
+fn line<'a>(entry: &'a Entry<'_>) -> Line<'a> {
     let millis = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
     let client = entry.client;
     Line {
@@ -277,6 +281,7 @@ fn line<'a>(entry: &Entry<'a>) -> Line<'a> {
         attempts: entry.attempts,
         upgrade: entry.upgrade,
         close_reason: entry.close_reason,
+        closed_by: entry.closed_by.as_ref(),
         tls_version: client.tls_version,
         tls_cipher: client.tls_cipher,
         user_agent: client.user_agent.as_deref(),

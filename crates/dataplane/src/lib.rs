@@ -20,7 +20,7 @@ pub mod upstream;
 mod worker;
 
 pub use access_log::AccessLog;
-pub use cluster::{Health, LiveCluster, LiveEndpoint};
+pub use cluster::{Health, LiveCluster, LiveEndpoint, Moved, Traffic};
 pub use plane::{DataPlane, DrainingEndpoint, Inputs, Options, StartError, View};
 pub use probe::{Found, ProbeNow, Probed, Spoken};
 pub use resolve::AddressRule;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ahash::RandomState;
 use hashbrown::HashMap;
 use penstock_model::{
-    Action, BackendTarget, ClientAddress, ClusterId, Listener, ListenerId, Name, Route, WeightedBackend,
+    Action, BackendTarget, ClientAddress, ClusterId, Forward, Listener, ListenerId, Name, Route, WeightedBackend,
 };
 use penstock_routing::RouteTable;
 use prometheus::{IntCounter, IntGauge};
@@ -129,6 +129,14 @@ impl RouteState {
             shares: Shares::new(weighted.iter().map(|backend| backend.weight)),
             turn: AtomicU64::new(0),
             route: Arc::clone(route),
+        }
+    }
+
+    /// What it does with a request, where that is to forward it.
+    pub(crate) fn forward(&self) -> Option<&Forward> {
+        match &*self.route.action {
+            Action::Forward(forward) => Some(forward),
+            Action::Redirect(_) | Action::Respond(_) => None,
         }
     }
 

@@ -9,6 +9,7 @@ use http::{StatusCode, Uri};
 use crate::cluster::{Balancing, ClusterId};
 use crate::filter::Filter;
 use crate::ids::Name;
+use crate::origin::SettingsOrigin;
 use crate::rewrite::RewriteSet;
 
 /// The end of a route.
@@ -41,6 +42,8 @@ pub struct Forward {
     pub stream_idle_timeout: Option<Duration>,
     /// For WebSockets and other upgrades.
     pub websocket: WebSocketTimeouts,
+    /// Where these settings stand.
+    pub origin: Arc<SettingsOrigin>,
     /// When an attempt fails.
     pub retry: Retry,
     /// The Host that the backend sees.

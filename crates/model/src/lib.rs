@@ -15,6 +15,7 @@ pub mod host;
 pub mod ids;
 pub mod listener;
 pub mod observed;
+pub mod origin;
 pub mod path;
 pub mod probe;
 pub mod problem;
@@ -40,7 +41,8 @@ pub use ids::{GatewayId, ListenerId, Name, RuleId};
 pub use listener::{
     Certificate, ClientAddress, ClientAuth, ErrorPage, Listener, ListenerTls, ProxyProtocol, TlsVersion,
 };
-pub use observed::{EndpointUpdate, Observed, ObservedEndpoint, ObservedName};
+pub use observed::{EndpointUpdate, Observed, ObservedEndpoint, ObservedIdle, ObservedName};
+pub use origin::SettingsOrigin;
 pub use path::{PathMatch, Pattern};
 pub use probe::{HealthMatch, InvalidStatusRange, Probe, ProbeHost, Question, StatusRange};
 pub use problem::{ObjectRef, Problem};

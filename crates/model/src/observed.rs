@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::{ClusterId, EndpointSet, EndpointSource};
-use crate::ids::Name;
+use crate::ids::{Name, RuleId};
+use crate::origin::SettingsOrigin;
 use crate::shared::Shared;
 
 /// New endpoints of every cluster that has this source: the fast way, past translation and route table.
@@ -28,6 +30,8 @@ pub struct Observed {
     pub clusters: Shared<BTreeMap<ClusterId, Arc<[ObservedEndpoint]>>>,
     /// DNS names of backends that are not as they should be.
     pub names: Shared<BTreeMap<Name, ObservedName>>,
+    /// Rules whose WebSockets are closed again and again because nothing moves in them.
+    pub idle: Shared<BTreeMap<RuleId, ObservedIdle>>,
     /// At the start: the first answers about names are still waited for.
     pub resolving: bool,
 }
@@ -39,6 +43,15 @@ pub struct ObservedName {
     pub reason: String,
     /// Whether the addresses of an earlier lookup are still used.
     pub stale: bool,
+}
+
+/// The limit that most WebSockets of a rule reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedIdle {
+    /// How long nothing may move.
+    pub limit: Duration,
+    /// Where the settings stand that say so.
+    pub origin: Arc<SettingsOrigin>,
 }
 
 /// An endpoint at one moment.

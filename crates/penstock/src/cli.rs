@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Have a running instance probe its backends now, and show what it finds
     Probe(ProbeArgs),
+    /// Say what files would change about a running instance, before anything is applied
+    Diff(DiffArgs),
     /// Say what became of one request or WebSocket, and why
     Why(WhyArgs),
     /// Print the CustomResourceDefinitions as YAML
@@ -71,6 +73,13 @@ pub(crate) struct ExplainArgs {
     /// Which ApplicationGateways are ours
     #[arg(long, value_name = "NAME", default_value = penstock_api::DEFAULT_CLASS, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) class: String,
+    #[command(flatten)]
+    pub(crate) question: Question,
+}
+
+/// A request that is asked about.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Question {
     /// Method of the request
     pub(crate) method: http::Method,
     /// Absolute URL of the request, such as http://shop.example.com:8080/cart
@@ -116,6 +125,24 @@ pub(crate) struct InstanceArgs {
     #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "app.kubernetes.io/name=penstock")]
     pub(crate) selector: String,
 }
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+#[command(after_help = DIFF_NOTES)]
+pub(crate) struct DiffArgs {
+    /// File of YAML or JSON documents, as for kubectl apply; may be given several times; - is standard input
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) instance: InstanceArgs,
+    /// Form of the answer
+    #[arg(short, long, value_name = "FORM", default_value = "table")]
+    pub(crate) output: StatusForm,
+}
+
+const DIFF_NOTES: &str = "Nothing is applied: the instance compares its objects with and without those of the files. Objects that it has by
+the same names are replaced, none are removed. With --cluster every Pod is asked, which takes the right to create pods/proxy.
+Exit codes: 0 compared, 1 something in the files is refused or nobody answers, 2 wrong usage";
 
 /// Arguments of `why`.
 #[derive(Debug, Args)]
@@ -183,6 +210,7 @@ impl Cli {
         match &mut cli.command {
             Command::Status(args) => args.instance.cluster |= plugin,
             Command::Probe(args) => args.instance.cluster |= plugin,
+            Command::Diff(args) => args.instance.cluster |= plugin,
             Command::Why(args) => args.instance.cluster |= plugin && args.log.is_none(),
             _ => {}
         }
@@ -195,7 +223,7 @@ fn is_plugin(program: &Path) -> bool {
     program.file_stem().is_some_and(|name| name == "kubectl-penstock")
 }
 
-fn header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
+pub(crate) fn header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("it has no colon: write 'Name: value'")?;
     let name = name.trim().parse().map_err(|_| format!("{:?} is no header name", name.trim()))?;
     let value = value.trim().parse().map_err(|_| format!("{:?} is no header value", value.trim()))?;

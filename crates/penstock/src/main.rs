@@ -6,6 +6,7 @@
 mod args;
 mod cli;
 mod commands;
+mod explanation;
 mod order;
 mod output;
 mod run;
@@ -37,6 +38,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo => serving()?.block_on(commands::demo::demo()),
         Command::Status(args) => asking()?.block_on(commands::status::status(&args)),
         Command::Probe(args) => asking()?.block_on(commands::probe::probe(&args)),
+        Command::Diff(args) => asking()?.block_on(commands::diff::diff(&args)),
         Command::Why(args) => asking()?.block_on(commands::why::why(&args)),
         Command::Check(args) => commands::check::check(&args),
         Command::Explain(args) => commands::explain::explain(&args),

@@ -12,7 +12,7 @@ mod readiness;
 pub mod signals;
 pub mod telemetry;
 
-pub use admin::{AdminError, AdminServer, Answer, FindRequest, Order, Sources, TakeOrder};
+pub use admin::{AdminError, AdminServer, Answer, Diff, Explain, FindRequest, Order, Overview, Sources, TakeOrder};
 pub use drain::{DrainPlan, Exit, Phase, Timetable};
 pub use process_metrics::register as register_process_metrics;
 pub use readiness::{Readiness, ReadyState};

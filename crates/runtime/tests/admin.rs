@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 use penstock_runtime::{
-    AdminError, AdminServer, Answer, Order, Readiness, Sources, build_info, limits, register_process_metrics,
+    AdminError, AdminServer, Answer, Diff, Order, Overview, Readiness, Sources, build_info, limits,
+    register_process_metrics,
 };
 use penstock_testkit::client::{get, send};
 use penstock_testkit::{Connection, DEADLINE, Metrics, Request};
@@ -26,7 +27,14 @@ fn sources() -> Sources {
             (StatusCode::OK, format!("{} from {local}", String::from_utf8_lossy(&order.body)))
         })
     });
-    Sources { registry, readiness: Readiness::starting("the first configuration"), status, request, probe }
+    let explain = Arc::new(|query: &str| match query {
+        "url=known" => Ok("taken\n".to_owned()),
+        _ => Err(format!("{query:?} is no question")),
+    });
+    let overview: Arc<Overview> = Arc::new(|| Box::pin(async { json!({}) }));
+    let diff: Arc<Diff> = Arc::new(|text| Box::pin(async move { Ok(json!({"bytes": text.len()}).to_string()) }));
+    let readiness = Readiness::starting("the first configuration");
+    Sources { registry, readiness, status, request, probe, explain, diff, overview }
 }
 
 fn start(sources: Sources) -> AdminServer {
@@ -92,8 +100,8 @@ async fn is_read_only_and_knows_its_pages() {
     let server = start(sources());
     let addr = server.local_addr();
     let index = get(addr, "admin", "/").await.unwrap();
-    for page in ["/metrics", "/status", "/readyz", "/healthz"] {
-        assert!(index.text().contains(page), "{page}");
+    for page in ["metrics", "status", "readyz", "healthz"] {
+        assert!(index.text().contains(&format!("href=\"{page}\"")), "{page}");
     }
     assert_eq!(get(addr, "admin", "/secrets").await.unwrap().status, 404);
     assert_eq!(get(addr, "admin", "/healthz?verbose").await.unwrap().status, 200);
@@ -161,4 +169,53 @@ async fn an_order_comes_by_post_as_json_and_from_no_browser() {
     assert_eq!(send(addr, &json.clone().body(vec![b'x'; 16 * 1024 + 1])).await.unwrap().status, 413);
     let head = send(addr, &Request::new("HEAD", "admin", "/probe")).await.unwrap();
     assert_eq!((head.status, head.header("allow")), (405, Some("POST")));
+}
+
+#[tokio::test]
+async fn the_dashboard_is_confined_to_its_own_files() {
+    let server = start(sources());
+    let page = get(server.local_addr(), "admin", "/").await.unwrap();
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy").unwrap();
+    for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "form-action 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    // Relative, so that a proxy may put something before the path; and nothing within the page that the policy would refuse.
+    let text = page.text();
+    for absolute in ["href=\"/", "src=\"/", "=\"http:", " style=", "<style", " onclick="] {
+        assert!(!text.contains(absolute), "{absolute}");
+    }
+    for (path, kind) in
+        [("/dashboard.css", "text/css; charset=utf-8"), ("/dashboard.js", "text/javascript; charset=utf-8")]
+    {
+        assert!(text.contains(&format!("\"{}\"", &path[1..])), "{path}");
+        let file = get(server.local_addr(), "admin", path).await.unwrap();
+        assert_eq!((file.status, file.header("content-type")), (200, Some(kind)));
+    }
+}
+
+#[tokio::test]
+async fn explains_what_it_is_asked() {
+    let server = start(sources());
+    let known = get(server.local_addr(), "admin", "/explain?url=known").await.unwrap();
+    assert_eq!((known.status, known.text().as_str()), (200, "taken\n"));
+    let wrong = get(server.local_addr(), "admin", "/explain?x").await.unwrap();
+    assert_eq!((wrong.status, wrong.text().as_str()), (400, "\"x\" is no question\n"));
+}
+
+#[tokio::test]
+async fn a_diff_takes_yaml_and_nothing_larger_than_it_should_be() {
+    let server = start(sources());
+    let addr = server.local_addr();
+    let post = |kind: &str, body: &str| Request::post("admin", "/diff", body).with("Content-Type", kind);
+    let answer = send(addr, &post("application/yaml", "kind: X")).await.unwrap();
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(answer.json(), json!({"bytes": 7}));
+    // What a page of another origin could send without asking.
+    assert_eq!(send(addr, &post("text/plain", "kind: X")).await.unwrap().status, 415);
+    let large = "x".repeat(8 * 1024 * 1024 + 1);
+    assert_eq!(send(addr, &post("application/yaml", &large)).await.unwrap().status, 413);
+    let other = get(addr, "admin", "/diff").await.unwrap();
+    assert_eq!((other.status, other.header("allow")), (405, Some("POST")));
 }

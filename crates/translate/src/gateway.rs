@@ -88,15 +88,16 @@ impl Gateway {
         let name = key.to_string();
         let probes: Probes =
             probes.iter().map(|probe| (probe.name.clone(), probe::named(probe, &name, &mut findings))).collect();
+        let itself = || settings::gateway_ref(key.namespace.clone(), key.name.clone());
         let mut parsed = BTreeMap::new();
         for named in backend_settings {
             let field = format!("backendSettings[{}]", named.name);
             let names = (format!("{key}/{}", named.name).into(), named.name.as_str().into(), Arc::clone(&session_key));
-            let settings = settings::parse(&named.settings, names, &field, &probes, &mut findings);
+            let settings = settings::parse(&named.settings, names, (itself(), &field), &probes, &mut findings);
             parsed.insert(named.name.clone(), Arc::new(settings));
         }
         let names = (format!("{key}/").into(), "".into(), Arc::clone(&session_key));
-        let defaults = settings::parse(&BackendSettings::default(), names, "", &probes, &mut Vec::new());
+        let defaults = settings::parse(&BackendSettings::default(), names, (itself(), ""), &probes, &mut Vec::new());
         let pools = backend_pools
             .iter()
             .map(|pool| {

@@ -2,15 +2,15 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::StatusCode;
 use penstock_api::gateway::ServiceRef;
 use penstock_api::reasons::RuleReason;
 use penstock_api::rule::RuleBackend;
 use penstock_model::{
-    BackendTarget, Cluster, ClusterId, Endpoint, EndpointSet, EndpointSource, Forward, Name, PathOverride, Probe,
-    RewriteSet, Unavailable, WeightedBackend,
+    BackendTarget, Cluster, ClusterId, Endpoint, EndpointSet, EndpointSource, Forward, Name, ObjectRef, PathOverride,
+    Probe, RewriteSet, SettingsOrigin, Unavailable, WeightedBackend,
 };
 
 use crate::address::ADDRESS_NOT_ALLOWED;
@@ -105,6 +105,10 @@ impl Backends<'_> {
             per_try_timeout: None,
             stream_idle_timeout: settings.stream_idle_timeout,
             websocket: settings.websocket,
+            origin: match (&backend.settings, &backend.inline_settings) {
+                (None, None) => self.unset(place),
+                _ => Arc::clone(&settings.origin),
+            },
             retry: settings.retry,
             host: settings.host.clone(),
             path: match &settings.path {
@@ -116,6 +120,21 @@ impl Backends<'_> {
             max_body: settings.max_body,
             rewrites: self.rewrites.clone(),
         }
+    }
+
+    fn rule_ref(&self) -> ObjectRef {
+        ObjectRef { kind: "RoutingRule", namespace: self.rule.namespace.clone(), name: self.rule.name.clone() }
+    }
+
+    /// Where the settings of a backend would stand that has none.
+    fn unset(&self, place: &str) -> Arc<SettingsOrigin> {
+        // Nearly always the same: thousands of rules share it.
+        static OF_THE_RULE: LazyLock<Name> = LazyLock::new(|| "spec.backend.inlineSettings".into());
+        let field = match place {
+            "backend" => Arc::clone(&OF_THE_RULE),
+            _ => format!("spec.{place}.inlineSettings").into(),
+        };
+        Arc::new(SettingsOrigin { object: self.rule_ref(), field, idle: "requestTimeout" })
     }
 
     /// The settings of a backend, and why it may not be spoken to, if so.
@@ -137,7 +156,8 @@ impl Backends<'_> {
                 // A colon is in no name: this cannot be the settings of a gateway.
                 let names = (format!("{}:{place}", self.rule).into(), "".into(), Arc::clone(&gateway.session_key));
                 let field = format!("{place}.inlineSettings");
-                Arc::new(settings::parse(inline, names, &field, &gateway.probes, &mut self.findings))
+                let at = (self.rule_ref(), &*field);
+                Arc::new(settings::parse(inline, names, at, &gateway.probes, &mut self.findings))
             }
             (None, None) => Arc::clone(&gateway.default_settings),
         };

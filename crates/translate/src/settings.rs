@@ -8,8 +8,8 @@ use http::uri::Authority;
 use penstock_api::gateway::{self, BackendSettings, CaRef, LoadBalancing, SecretRef, SubjectAltNameType};
 use penstock_api::reasons::RuleReason;
 use penstock_model::{
-    Affinity, Balancing, Draining, HostRewrite, Limits, Name, OutlierDetection, Probe, Protocol, Question, Retry,
-    SubjectAltName, UpstreamTls, WebSocketTimeouts,
+    Affinity, Balancing, Draining, HostRewrite, Limits, Name, ObjectRef, OutlierDetection, Probe, Protocol, Question,
+    Retry, SettingsOrigin, SubjectAltName, UpstreamTls, WebSocketTimeouts,
 };
 
 use crate::finding::Finding;
@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) stream_idle_timeout: Option<Duration>,
     pub(crate) websocket: WebSocketTimeouts,
+    /// Where they stand.
+    pub(crate) origin: Arc<SettingsOrigin>,
     pub(crate) draining: Draining,
     pub(crate) affinity: Option<Affinity>,
     pub(crate) balancing: Balancing,
@@ -69,11 +71,11 @@ pub(crate) enum ProbeChoice {
 /// Probes of a gateway by name.
 pub(crate) type Probes = BTreeMap<String, NamedProbe>;
 
-/// Parses settings. `field` is where they stand, for messages.
+/// Parses settings. `field` of `object` is where they stand, for messages.
 pub(crate) fn parse(
     settings: &BackendSettings,
     (id, label, session_key): (Name, Name, Name),
-    field: &str,
+    (object, field): (ObjectRef, &str),
     probes: &Probes,
     findings: &mut Vec<Finding>,
 ) -> Settings {
@@ -100,6 +102,8 @@ pub(crate) fn parse(
     let at = |rest: &str| format!("{field}.{rest}");
     let request_timeout = limit(duration(request_timeout, &at("requestTimeout"), 20, findings));
     let web_socket = web_socket.clone().unwrap_or_default();
+    let idle = if web_socket.idle_timeout.is_some() { "webSocket.idleTimeout" } else { "requestTimeout" };
+    let origin = Arc::new(SettingsOrigin { object, field: format!("spec.{field}").into(), idle });
     let mut optional = |value: Option<&penstock_api::Duration>, rest: &str, default: Option<Duration>| match value {
         Some(value) => limit(duration(value, &at(rest), 0, findings)),
         None => default,
@@ -215,6 +219,7 @@ pub(crate) fn parse(
         connect_timeout,
         stream_idle_timeout,
         websocket,
+        origin,
         draining: Draining { timeout, spread },
         affinity: cookie_affinity.as_ref().map(|affinity| Affinity {
             cookie: affinity.cookie_name.as_str().into(),
@@ -241,6 +246,11 @@ pub(crate) fn parse(
         path: path.as_deref().filter(|path| !path.is_empty()).map(Into::into),
         probe,
     }
+}
+
+/// A gateway that has settings.
+pub(crate) fn gateway_ref(namespace: impl Into<Name>, name: impl Into<Name>) -> ObjectRef {
+    ObjectRef { kind: "ApplicationGateway", namespace: namespace.into(), name: name.into() }
 }
 
 /// Subject alternative names. The schema sees to it that each has what goes with its type; the empty one is in no certificate.
@@ -281,7 +291,7 @@ mod tests {
         let parsed = parse(
             &settings,
             ("id".into(), "s".into(), "key".into()),
-            "backendSettings[s]",
+            (gateway_ref("edge", "shop"), "backendSettings[s]"),
             &Probes::new(),
             &mut findings,
         );
@@ -312,6 +322,19 @@ mod tests {
         assert_eq!(parsed("{requestTimeout: 7s, webSocket: {idleTimeout: 1h}}").0.websocket.idle, seconds(3600));
         assert_eq!(parsed("{requestTimeout: 0s}").0.websocket.idle, None);
         assert_eq!(parsed("{webSocket: {idleTimeout: 0s}}").0.websocket.idle, None);
+    }
+
+    #[test]
+    fn the_field_that_limits_a_websocket_is_known() {
+        let idle = |yaml: &str| {
+            let origin = parsed(yaml).0.origin;
+            format!("{} {}", origin.object, origin.path(origin.idle))
+        };
+        let of_request = "ApplicationGateway edge/shop spec.backendSettings[s].requestTimeout";
+        assert_eq!(idle("{}"), of_request);
+        assert_eq!(idle("{webSocket: {maxDuration: 1h}}"), of_request);
+        let own = "ApplicationGateway edge/shop spec.backendSettings[s].webSocket.idleTimeout";
+        assert_eq!(idle("{webSocket: {idleTimeout: 1h}}"), own);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use penstock_api::k8s::{Event, MicroTime};
-use penstock_api::reasons::ListenerReason;
+use penstock_api::reasons::{ListenerReason, RuleReason};
 use penstock_model::Problem;
 use serde_json::json;
 use tokio::time::Instant;
@@ -40,8 +40,12 @@ impl Said {
 
 impl Writer {
     /// Says what is new among the problems, and when to look again.
-    pub(super) async fn events(&self, memory: &mut Memory, state: &State) -> Instant {
-        let problems: HashSet<&Problem> = state.problems().collect();
+    ///
+    /// Problems of objects are the leader's to say. What a replica has noticed in its own traffic it says itself, leader or
+    /// not; whoever comes second finds it said, because the name of the Event follows from what it says.
+    pub(super) async fn events(&self, memory: &mut Memory, state: Option<&State>, noticed: &[Problem]) -> Instant {
+        let of_objects = state.into_iter().flat_map(State::problems);
+        let problems: HashSet<&Problem> = of_objects.chain(noticed).collect();
         memory.said.there.retain(|problem| problems.contains(problem));
         memory.said.not_now.retain(|problem| problems.contains(problem));
         for problem in problems {
@@ -50,7 +54,8 @@ impl Writer {
                 kind if kind == Kind::Rule.as_str() => Kind::Rule,
                 _ => continue,
             };
-            if memory.said.contains(problem) || !*self.leads.borrow() {
+            let mine = *self.leads.borrow() || noticed.contains(problem);
+            if memory.said.contains(problem) || !mine {
                 continue;
             }
             if let Err(next) = memory.pace.take_any(Instant::now()) {
@@ -91,6 +96,11 @@ impl Writer {
     }
 }
 
+fn warns(reason: &str) -> bool {
+    ListenerReason::named(reason).is_some_and(ListenerReason::warns)
+        || RuleReason::named(reason).is_some_and(RuleReason::warns)
+}
+
 /// The Event of a problem. Its name follows from the problem, so that no leader says it again while it is there.
 fn of(problem: &Problem, object: &Live, identity: &str) -> Option<Event> {
     let note = &problem.message[..problem.message.floor_char_boundary(LONGEST)];
@@ -108,7 +118,7 @@ fn of(problem: &Problem, object: &Live, identity: &str) -> Option<Event> {
         "reportingInstance": identity.chars().take(128).collect::<String>(),
         "type": "Warning",
         "reason": problem.reason,
-        "action": if ListenerReason::named(problem.reason).is_some_and(ListenerReason::warns) { "Warned" } else { "Refused" },
+        "action": if warns(problem.reason) { "Warned" } else { "Refused" },
         "note": note,
         "regarding": {
             "apiVersion": penstock_api::API_VERSION,

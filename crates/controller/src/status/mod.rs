@@ -8,7 +8,9 @@ mod event;
 mod front;
 mod pace;
 mod unread;
+mod warnings;
 mod writer;
 
 pub(crate) use front::Fronts;
+pub use warnings::warnings;
 pub(crate) use writer::Writer;

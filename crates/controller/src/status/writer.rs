@@ -19,6 +19,7 @@ use super::event::Said;
 use super::front::Fronts;
 use super::pace::Pace;
 use super::unread::Parent;
+use super::warnings::warnings;
 use crate::outputs::State;
 use crate::source::cluster::{Live, LiveStatuses, delay};
 use crate::store::{Id, Kind};
@@ -91,6 +92,8 @@ impl Writer {
                 }
             } else {
                 memory.forget();
+                let noticed = warnings(&self.observed.borrow_and_update());
+                again = again.min(self.events(&mut memory, None, &noticed).await);
             }
             let health = last + HEALTH;
             last = Instant::now();
@@ -100,7 +103,7 @@ impl Writer {
                 Ok(()) = self.leads.changed() => {}
                 () = self.front.changed(), if leads => {}
                 _ = differed.changed(), if leads => {}
-                Ok(()) = async { sleep_until(health).await; self.observed.changed().await }, if leads => {}
+                Ok(()) = async { sleep_until(health).await; self.observed.changed().await } => {}
                 () = sleep_until(again) => {}
             }
         }
@@ -147,7 +150,7 @@ impl Writer {
                 }
             }
         }
-        again.min(self.events(memory, state).await)
+        again.min(self.events(memory, Some(state), &warnings(observed)).await)
     }
 
     /// Every status that differs.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock_api::ApplicationGateway;
 use penstock_translate::{Key, Outcome, Snapshot, Wants};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -28,9 +28,10 @@ pub use debounce::Delays;
 pub(crate) use kept::Kept;
 
 use crate::frontend::Frontend;
-use crate::outputs::{Outputs, State};
+use crate::outputs::{CurrentObjects, Outputs, State};
 use debounce::Debounce;
 pub use objects::snapshot;
+pub(crate) use objects::with;
 use objects::{Effect, Objects};
 pub(crate) use publish::Publisher;
 pub(crate) use slices::Slices;
@@ -64,6 +65,7 @@ pub(crate) struct Plan {
 pub(crate) struct Store<F> {
     plan: Plan,
     changes: mpsc::UnboundedReceiver<Vec<Change>>,
+    asked: mpsc::UnboundedReceiver<oneshot::Sender<Snapshot>>,
     wants: watch::Sender<Wants>,
     gateways: watch::Sender<Option<Gateways>>,
     publisher: Publisher,
@@ -109,11 +111,14 @@ impl<F: Frontend> Store<F> {
         let (sender, changes) = mpsc::unbounded_channel();
         let (wants, wanted) = watch::channel(Wants::default());
         let (gateways, all_gateways) = watch::channel(None);
-        let (publisher, outputs) = Publisher::new(frontend.endpoints());
+        let (publisher, mut outputs) = Publisher::new(frontend.endpoints());
+        let (ask, asked) = mpsc::unbounded_channel();
+        outputs.objects = CurrentObjects(ask);
         let state = publisher.state();
         let store = Self {
             plan,
             changes,
+            asked,
             wants,
             gateways,
             publisher,
@@ -139,6 +144,10 @@ impl<F: Frontend> Store<F> {
                     Some(batch) => self.take(batch),
                     None => return,
                 },
+                Some(answer) = self.asked.recv() => {
+                    // Who asked may have gone.
+                    let _ = answer.send(self.objects.snapshot.clone());
+                }
                 (frontend, outcome, moment) = finished(&mut self.stage) => {
                     self.stage = Stage::Idle(frontend);
                     self.consider(outcome, moment);

@@ -240,6 +240,18 @@ pub fn snapshot(objects: impl IntoIterator<Item = Object>) -> Snapshot {
     all.snapshot
 }
 
+/// The objects of a snapshot with these put in the place of what they replace, as a translation would see them.
+pub(crate) fn with(snapshot: Snapshot, objects: impl IntoIterator<Item = Object>) -> Snapshot {
+    let mut all = Objects { snapshot, ..Objects::default() };
+    let slices = all.snapshot.endpoint_slices.iter();
+    let slices = slices.flat_map(|(service, slices)| slices.iter().map(move |slice| (key(&**slice), service.clone())));
+    all.slices = slices.collect();
+    for object in objects {
+        all.put(object, &mut Effect::default());
+    }
+    all.snapshot
+}
+
 /// Puts an object where it differs; the old one keeps its identity where it does not.
 fn put<K: Ord + Clone, T>(
     map: &mut Shared<BTreeMap<K, Arc<T>>>,

@@ -9,7 +9,7 @@ use penstock_translate::{Key, Outcome, Snapshot};
 use tokio::sync::{mpsc, watch};
 
 use crate::frontend::Endpoints;
-use crate::outputs::{Outputs, State};
+use crate::outputs::{CurrentObjects, Outputs, State};
 
 /// The writing ends of [`Outputs`], and what was written last.
 pub(crate) struct Publisher {
@@ -52,7 +52,13 @@ impl Publisher {
         };
         (
             publisher,
-            Outputs { config: config_out, endpoints: endpoints_out, tickets: watch::channel(None).1, state: state_out },
+            Outputs {
+                config: config_out,
+                endpoints: endpoints_out,
+                tickets: watch::channel(None).1,
+                objects: CurrentObjects(mpsc::unbounded_channel().0),
+                state: state_out,
+            },
         )
     }
 

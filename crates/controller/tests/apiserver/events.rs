@@ -1,14 +1,17 @@
 //! Events: what a user must act on, whole, and also when the API server does not take it at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
+use penstock_model::{ObjectRef, Observed, ObservedIdle, RuleId, SettingsOrigin};
 use penstock_testkit::{DEADLINE, eventually};
 
-use crate::setup::{Place, rule};
+use crate::setup::{GATEWAY, Place, rule, service};
 
 /// A client for whom the first creations of Events fail, and how many are still to.
 fn failing(client: &Client, first: usize) -> (Client, Arc<AtomicUsize>) {
@@ -50,4 +53,44 @@ async fn an_event_that_failed_is_written_later_and_whole() {
     })
     .await;
     assert_eq!(left.load(Ordering::Relaxed), 0, "the first two were to fail");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_replicas_notice_is_said_once_and_by_followers_too() {
+    let place = Place::shared("noticed").await;
+    place.apply(&format!("{GATEWAY}\n---\n{}\n---\n{}", service("one", "10.1.0.1"), rule("chat", "one"))).await;
+    let mut leader = place.start(place.settings("a"));
+    leader.state("the leader", |state| state.leader).await;
+    let follower = place.start(place.settings("b"));
+    let object = ObjectRef { kind: "RoutingRule", namespace: "noticed".into(), name: "chat".into() };
+    let origin = SettingsOrigin { object, field: "spec.backend.inlineSettings".into(), idle: "requestTimeout" };
+    let idle = ObservedIdle { limit: Duration::from_secs(20), origin: Arc::new(origin) };
+    let rules = BTreeMap::from([(RuleId::new("noticed", "chat"), idle)]);
+    let observed = Arc::new(Observed { generation: 1, idle: rules.into(), ..Observed::default() });
+    let events = place.api("events.k8s.io", "v1", "Event", "events");
+    let said = || async {
+        let all = events.list(&Default::default()).await.map_err(|e| e.to_string())?;
+        let of_idle = all.items.into_iter().filter(|event| event.data["reason"] == "WebSocketsIdle");
+        Ok::<_, String>(of_idle.map(|event| event.data).collect::<Vec<_>>())
+    };
+    follower.observed.send_replace(Arc::clone(&observed));
+    let first = eventually("the Event of the follower", DEADLINE, || async {
+        said().await?.into_iter().next().ok_or("none".to_owned())
+    })
+    .await;
+    assert_eq!((&first["type"], &first["action"]), (&"Warning".into(), &"Warned".into()));
+    assert_eq!((&first["regarding"]["name"], &first["reportingInstance"]), (&"chat".into(), &"b".into()));
+    let note = first["note"].as_str().unwrap();
+    assert!(note.contains("raise spec.backend.inlineSettings.webSocket.idleTimeout"), "{note}");
+
+    // The leader notices the same, and something of the objects after it: when that is said, it has had its say.
+    leader.observed.send_replace(observed);
+    place.apply(&rule("bad", "nowhere")).await;
+    eventually("the Event of the bad rule", DEADLINE, || async {
+        let all = events.list(&Default::default()).await.map_err(|e| e.to_string())?;
+        let bad = all.items.iter().any(|event| event.data["regarding"]["name"] == "bad");
+        bad.then_some(()).ok_or(format!("{} others", all.items.len()))
+    })
+    .await;
+    assert_eq!(said().await.map(|all| all.len()), Ok(1));
 }

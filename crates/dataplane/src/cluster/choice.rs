@@ -95,7 +95,7 @@ mod tests {
 
     fn endpoints(count: u16) -> Vec<Arc<LiveEndpoint>> {
         let one = |port| Endpoint { address: ([10, 0, 0, 1], port).into(), host: None, weight: 1 };
-        (1..=count).map(|port| Arc::new(LiveEndpoint::new(one(port)))).collect()
+        (1..=count).map(|port| Arc::new(LiveEndpoint::new(one(port), &"".into()))).collect()
     }
 
     fn places(all: &[Arc<LiveEndpoint>]) -> Vec<u64> {

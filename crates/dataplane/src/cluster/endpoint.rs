@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use penstock_model::Endpoint;
+use penstock_model::{Endpoint, Name};
 
 use super::gate::Place;
+use super::tally::{LastProbe, Moved, Tally};
 
 /// What [`LiveEndpoint::since`] counts from.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -48,6 +49,8 @@ pub struct LiveEndpoint {
     pub(crate) endpoint: Endpoint,
     /// Its text, for logs and statuses.
     pub(crate) address: Arc<str>,
+    /// Where its cluster has its endpoints from, in words.
+    pub(crate) source: Name,
     health: AtomicU8,
     /// It is out for a while because its requests fail, whatever the probes say.
     ejected: AtomicBool,
@@ -61,6 +64,8 @@ pub struct LiveEndpoint {
     websockets: AtomicU32,
     /// Open ones, in use or idle, over all workers.
     connections: AtomicU32,
+    /// For people who look on.
+    tally: Tally,
 }
 
 /// Counts a connection to its endpoint for as long as it is open.
@@ -77,11 +82,12 @@ pub(crate) struct Active {
 }
 
 impl LiveEndpoint {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, source: &Name) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             address: endpoint.address.to_string().into(),
+            source: Arc::clone(source),
             endpoint,
             health: AtomicU8::new(Health::Unknown as u8),
             ejected: AtomicBool::new(false),
@@ -91,6 +97,7 @@ impl LiveEndpoint {
             requests: AtomicU32::new(0),
             websockets: AtomicU32::new(0),
             connections: AtomicU32::new(0),
+            tally: Tally::default(),
         }
     }
 
@@ -165,6 +172,36 @@ impl LiveEndpoint {
         (self.requests.load(Ordering::Relaxed), self.websockets.load(Ordering::Relaxed))
     }
 
+    /// Its key in a [`Traffic`](super::Traffic).
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// WebSockets that were opened since it is there, over all workers.
+    pub fn websockets_opened(&self) -> u64 {
+        self.tally.opened()
+    }
+
+    /// What the tunnels that are over have relayed.
+    pub(crate) fn moved(&self) -> Moved {
+        self.tally.moved()
+    }
+
+    /// A tunnel is over that has relayed so much.
+    pub(crate) fn tunnel_ended(&self, moved: Moved) {
+        self.tally.ended(moved);
+    }
+
+    /// When its last probe ended; `None`: it is not probed, or was not yet.
+    pub fn last_probe(&self) -> Option<SystemTime> {
+        self.tally.last_probe()
+    }
+
+    /// Whose probes are about it.
+    pub(crate) fn probed_by(&self, probed: Option<&Arc<LastProbe>>) {
+        self.tally.probed_by(probed);
+    }
+
     /// Connections that are open, over all workers.
     pub(crate) fn connections(&self) -> u32 {
         self.connections.load(Ordering::Relaxed)
@@ -188,6 +225,7 @@ impl Active {
         if !std::mem::replace(&mut self.websocket, true) {
             self.endpoint.requests.fetch_sub(1, Ordering::Relaxed);
             self.endpoint.websockets.fetch_add(1, Ordering::Relaxed);
+            self.endpoint.tally.one_opened();
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use penstock_model::{Balancing, Cluster, ClusterId, Draining, EndpointSet, Protocol};
+use penstock_model::{Balancing, Cluster, ClusterId, Draining, EndpointSet, EndpointSource, Name, Protocol};
 
 use super::choice::{Asked, ByClient, COMPARED, least_loaded};
 use super::endpoint::{Health, LiveEndpoint};
@@ -95,7 +95,9 @@ impl Members {
 impl LiveCluster {
     /// A cluster with the endpoints of its configuration.
     pub(crate) fn new(config: Arc<Cluster>) -> Self {
-        let all = config.endpoints.as_slice().iter().map(|endpoint| Arc::new(LiveEndpoint::new(endpoint.clone())));
+        let source = source(&config);
+        let new = |endpoint: &penstock_model::Endpoint| Arc::new(LiveEndpoint::new(endpoint.clone(), &source));
+        let all = config.endpoints.as_slice().iter().map(new);
         let members = Members::new(all.collect(), &config, None);
         let failures = AtomicU32::new(config.outlier.consecutive_failures);
         let http2 = AtomicBool::new(config.protocol == Protocol::Http2);
@@ -217,6 +219,7 @@ impl LiveCluster {
         mut returning: impl FnMut(&penstock_model::Endpoint) -> Option<Arc<LiveEndpoint>>,
     ) -> Moved {
         let before = self.members.load_full();
+        let source = source(&self.config.load());
         let mut moved = Moved::default();
         let all: Vec<_> = set
             .as_slice()
@@ -228,7 +231,8 @@ impl LiveCluster {
                     .ok()
                     .map(|at| Arc::clone(&before.all[at]));
                 kept.unwrap_or_else(|| {
-                    let new = returning(endpoint).unwrap_or_else(|| Arc::new(LiveEndpoint::new(endpoint.clone())));
+                    let new =
+                        returning(endpoint).unwrap_or_else(|| Arc::new(LiveEndpoint::new(endpoint.clone(), &source)));
                     moved.joined.push(Arc::clone(&new));
                     new
                 })
@@ -244,6 +248,15 @@ impl LiveCluster {
     pub(crate) fn refresh(&self) {
         let before = self.members.load_full();
         self.members.store(Arc::new(Members::new(before.all.clone(), &self.config.load(), Some(&before))));
+    }
+}
+
+/// Where a cluster has its endpoints from: what somebody looks at who misses one.
+fn source(config: &Cluster) -> Name {
+    match &config.source {
+        EndpointSource::Service { namespace, name, .. } => format!("Service {namespace}/{name}").into(),
+        EndpointSource::Addresses => format!("the addresses of {}", config.id.backend).into(),
+        EndpointSource::Name { name, .. } => format!("the DNS name {name}").into(),
     }
 }
 

@@ -7,6 +7,7 @@ mod live;
 mod sessions;
 mod shares;
 mod slow_start;
+mod tally;
 
 pub(crate) use choice::{Asked, client_hash};
 pub(crate) use endpoint::{Active, Connected};
@@ -15,3 +16,5 @@ pub(crate) use gate::{Full, Place};
 pub use live::LiveCluster;
 pub(crate) use sessions::Token;
 pub(crate) use shares::Shares;
+pub(crate) use tally::LastProbe;
+pub use tally::{Moved, Traffic};

@@ -89,7 +89,7 @@ mod tests {
 
     fn endpoint(port: u16) -> Arc<LiveEndpoint> {
         let address = std::net::SocketAddr::from(([10, 0, 0, 1], port));
-        Arc::new(LiveEndpoint::new(Endpoint { address, host: None, weight: 1 }))
+        Arc::new(LiveEndpoint::new(Endpoint { address, host: None, weight: 1 }, &"".into()))
     }
 
     #[test]

@@ -89,7 +89,7 @@ mod tests {
 
     fn endpoints(weights: &[u32]) -> Vec<Arc<LiveEndpoint>> {
         let one = |(port, weight)| Endpoint { address: ([10, 0, 0, 1], port).into(), host: None, weight };
-        (1..).zip(weights.iter().copied()).map(|pair| Arc::new(LiveEndpoint::new(one(pair)))).collect()
+        (1..).zip(weights.iter().copied()).map(|pair| Arc::new(LiveEndpoint::new(one(pair), &"".into()))).collect()
     }
 
     /// Percent of the turns that each takes, so many seconds after the last one began.

@@ -20,7 +20,7 @@ use super::tunnel::{Acceptance, Pending};
 use super::upload::Upload;
 use super::{Downstream, Guard, Interim, affinity, answer};
 use crate::cluster::{Active, Asked, Full, LiveCluster, LiveEndpoint, Place, Token, client_hash};
-use crate::plane::Failing;
+use crate::plane::{Failing, Noticed};
 use crate::route_state::{NoEndpoint, RouteState};
 use crate::upstream::h1::{BodyFraming, BodyLength, EncodeError, RequestHead, ResponseHead};
 use crate::upstream::{Counted, Link};
@@ -95,7 +95,7 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
             continue;
         }
         record.attempts = record.attempts.saturating_add(1);
-        record.sent_to(&endpoint.address);
+        record.sent_to(&endpoint);
         // Routing takes no time worth another look at the clock; waiting for a place does.
         let started = if record.attempts == 1 && place.is_none() { record.started() } else { Instant::now() };
         let active = endpoint.begin(place.take());
@@ -260,7 +260,7 @@ impl Outbound<'_> {
         } else if cluster.failed(endpoint) {
             let failing = Failing { cluster: Arc::clone(cluster), endpoint: Arc::clone(endpoint) };
             // Nobody decides any more when the plane ends.
-            let _ = self.downstream.worker.failing.send(failing);
+            let _ = self.downstream.worker.noticed.send(Noticed::Failing(failing));
         }
     }
 

@@ -8,6 +8,7 @@ mod attempt;
 mod body;
 mod carry;
 mod client;
+mod closed_by;
 mod forward;
 pub(crate) mod grpc;
 mod headers;
@@ -37,6 +38,7 @@ use crate::tls::ClientCertificate;
 use crate::worker::Worker;
 
 pub(crate) use body::Body;
+pub(crate) use closed_by::ClosedBy;
 use headers::{Added, Kept, Origin};
 pub(crate) use interim::Interim;
 use record::Record;

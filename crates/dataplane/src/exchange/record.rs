@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 use penstock_model::{ErrorPage, Name};
 
+use super::closed_by;
 use crate::access_log::{Client, Entry};
+use crate::cluster::LiveEndpoint;
 use crate::metrics::{RouteMetrics, Scope};
 use crate::route_state::{ListenerState, RouteState};
+use crate::tunnel::CloseReason;
 use crate::worker::Worker;
 
 /// What becomes metrics and a line of the access log. Written once, when dropped.
@@ -26,7 +29,7 @@ pub(crate) struct Record {
     pub(crate) status: Option<StatusCode>,
     pub(crate) received: u64,
     pub(crate) sent: u64,
-    backend: Option<Arc<str>>,
+    endpoint: Option<Arc<LiveEndpoint>>,
     pub(crate) backend_time: Option<Duration>,
     /// From its head to that of the answer.
     answered: Option<Duration>,
@@ -34,7 +37,7 @@ pub(crate) struct Record {
     took: Option<Duration>,
     pub(crate) attempts: u8,
     pub(crate) websocket: bool,
-    pub(crate) close_reason: Option<&'static str>,
+    pub(crate) close_reason: Option<CloseReason>,
     /// From a closed list.
     pub(crate) error: Option<&'static str>,
     /// Only where somebody reads it.
@@ -56,7 +59,7 @@ impl Record {
             status: None,
             received: 0,
             sent: 0,
-            backend: None,
+            endpoint: None,
             backend_time: None,
             answered: None,
             took: None,
@@ -117,10 +120,10 @@ impl Record {
         self.listener.as_ref().map_or(0, |listener| listener.number)
     }
 
-    /// It goes to the endpoint of this address.
-    pub(crate) fn sent_to(&mut self, address: &Arc<str>) {
+    /// It goes to this endpoint.
+    pub(crate) fn sent_to(&mut self, endpoint: &Arc<LiveEndpoint>) {
         // For the log alone: without one, no counter that other workers share is touched for it.
-        self.backend = self.client.is_some().then(|| Arc::clone(address));
+        self.endpoint = self.client.is_some().then(|| Arc::clone(endpoint));
     }
 
     /// When its head was read.
@@ -164,6 +167,11 @@ impl Record {
         self.worker.metrics.websocket_closed(&self.cells());
     }
 
+    /// Its route.
+    pub(crate) fn route(&self) -> Option<&Arc<RouteState>> {
+        self.route.as_ref()
+    }
+
     /// The cells of its route, or of its listener.
     fn cells(&self) -> Rc<RouteMetrics> {
         let none = || self.worker.metrics.route(Scope { number: 0, gateway: "none", listener: "none", rule: "none" });
@@ -191,9 +199,10 @@ impl Drop for Record {
             return;
         }
         let [gateway, listener, rule] = self.labels();
-        let forward = self.route.as_ref().and_then(|route| match &*route.route.action {
-            penstock_model::Action::Forward(forward) => Some(forward),
-            _ => None,
+        let forward = self.route.as_ref().and_then(|route| route.forward());
+        let closed_by = self.close_reason.and_then(|reason| {
+            let settings = forward.map(|forward| &*forward.origin);
+            closed_by::of(reason, settings, self.endpoint.as_deref(), self.listener.as_deref())
         });
         self.worker.log.write(&Entry {
             client: &client,
@@ -201,7 +210,7 @@ impl Drop for Record {
             listener,
             rule,
             pool: forward.map(|forward| &*forward.pool),
-            backend: self.backend.as_deref(),
+            backend: self.endpoint.as_deref().map(|endpoint| &*endpoint.address),
             method: self.method.as_str(),
             status: status.as_u16(),
             bytes_received: self.received,
@@ -210,7 +219,8 @@ impl Drop for Record {
             backend_time: self.backend_time,
             attempts: self.attempts,
             upgrade: self.websocket.then_some("websocket"),
-            close_reason: self.close_reason,
+            close_reason: self.close_reason.map(CloseReason::as_str),
+            closed_by,
             error: self.error,
         });
     }

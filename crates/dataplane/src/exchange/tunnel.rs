@@ -1,6 +1,7 @@
 //! After the 101: the handshake's answer goes to the client, then two sockets are joined.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
@@ -12,9 +13,10 @@ use super::body::Body;
 use super::headers::strip_response;
 use super::record::Record;
 use super::{Downstream, Guard};
-use crate::cluster::{Active, Connected};
+use crate::cluster::{Active, Connected, Moved};
+use crate::plane::{self, Noticed};
 use crate::tunnel::registry::Registered;
-use crate::tunnel::{Control, Limits, Relay};
+use crate::tunnel::{CloseReason, Control, Limits, Relay};
 use crate::upstream::{Link, Socket};
 use crate::worker::{Counted, Worker};
 
@@ -151,9 +153,16 @@ impl End {
         }
         let open = record.started().elapsed().as_secs_f64();
         families.websocket_duration.with_label_values(&[gateway, listener]).observe(open);
+        let moved = Moved { from_client: closed.from_client, from_backend: closed.from_backend };
+        active.endpoint().tunnel_ended(moved);
         record.received = closed.from_client;
         record.sent = closed.from_backend;
-        record.close_reason = Some(closed.reason.as_str());
+        record.close_reason = Some(closed.reason);
+        if let Some(route) = record.route().map(Arc::clone) {
+            let idle = closed.reason == CloseReason::Idle;
+            // Nobody listens any more when the plane ends.
+            let _ = worker.noticed.send(Noticed::Closed(plane::Closed { route, idle }));
+        }
         drop(active);
     }
 }

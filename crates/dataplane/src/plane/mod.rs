@@ -6,6 +6,7 @@
 mod certificates;
 mod clusters;
 mod ejections;
+mod idle;
 mod listeners;
 mod names;
 mod observe;
@@ -13,6 +14,7 @@ mod sockets;
 mod sweep;
 mod task;
 mod tickets;
+mod traffic;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +33,7 @@ use crate::resolve::AddressRule;
 use crate::worker::{Clients, Command, Limits, Totals, Worker};
 
 pub(crate) use ejections::Failing;
+pub(crate) use idle::Closed;
 
 /// What the process decides.
 #[derive(Clone, Debug)]
@@ -96,6 +99,13 @@ pub(crate) enum Order {
     Stop,
 }
 
+/// What workers report to the plane.
+#[derive(Debug)]
+pub(crate) enum Noticed {
+    Failing(Failing),
+    Closed(Closed),
+}
+
 /// A running data plane. It ends with [`DataPlane::stop`].
 #[derive(Debug)]
 pub struct DataPlane {
@@ -104,6 +114,7 @@ pub struct DataPlane {
     view: watch::Receiver<View>,
     totals: Arc<Totals>,
     metrics: Metrics,
+    workers: Vec<mpsc::UnboundedSender<Command>>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     access_log: Option<AccessLog>,
 }
@@ -140,7 +151,7 @@ impl DataPlane {
         registry.register(Box::new(Endpoints::new(view.clone())?))?;
         let totals = Arc::new(Totals::default());
         let live = Arc::default();
-        let (failing, failing_receiver) = mpsc::unbounded_channel();
+        let (noticed, noticed_receiver) = mpsc::unbounded_channel();
         let clients = options.max_connections_per_client.map(|limit| Arc::new(Clients::new(limit)));
         let mut threads = Vec::new();
         let mut workers = Vec::new();
@@ -148,7 +159,7 @@ impl DataPlane {
             let (sender, receiver) = mpsc::unbounded_channel::<Command>();
             workers.push(sender);
             let (live, metrics, totals) = (Arc::clone(&live), metrics.clone(), Arc::clone(&totals));
-            let failing = failing.clone();
+            let noticed = noticed.clone();
             let log = options.access_log.clone();
             let limits = Limits {
                 max_connections: (options.open_files / 10 * 9 / 2).max(16),
@@ -160,19 +171,29 @@ impl DataPlane {
             threads.push(spawn(format!("worker-{number}"), move || async move {
                 let lost = metrics.access_log_lost.with_label_values::<&str>(&[]);
                 let log = WorkerLog::new(log.as_ref(), lost);
-                Worker::new(live, LocalMetrics::new(metrics), log, totals, limits, failing).run(receiver).await;
+                Worker::new(live, LocalMetrics::new(metrics), log, totals, limits, noticed).run(receiver).await;
             })?);
         }
+        let told = workers.clone();
         let (orders, order_receiver) = mpsc::unbounded_channel();
         let (observed_sender, observed) = watch::channel(Arc::default());
         let (options, families, access_log) = (options.clone(), metrics.clone(), options.access_log.clone());
         threads.push(spawn("plane".into(), move || async move {
             let tickets = tickets::Tickets::new(inputs.tickets.clone());
             let publish = task::Publish { observed: observed_sender, view: view_sender };
-            let plane = task::Plane::new(options, metrics, live, workers, failing_receiver, tickets, publish);
+            let plane = task::Plane::new(options, metrics, live, workers, noticed_receiver, tickets, publish);
             plane.run(inputs, order_receiver).await;
         })?);
-        Ok(Self { orders, observed, view, totals, metrics: families, threads: Mutex::new(threads), access_log })
+        Ok(Self {
+            orders,
+            observed,
+            view,
+            totals,
+            metrics: families,
+            workers: told,
+            threads: Mutex::new(threads),
+            access_log,
+        })
     }
 
     /// Ports and health, each time they change. `generation` is 0 until the first configuration is served.

@@ -11,12 +11,13 @@ use tokio::sync::{mpsc, watch};
 use super::certificates::Expiries;
 use super::clusters::Clusters;
 use super::ejections::{Ejections, Failing};
+use super::idle::IdleCloses;
 use super::listeners::Leaving;
 use super::names::FirstAnswers;
 use super::observe::{Ports, Reasons, Seen};
 use super::sweep::Sweep;
 use super::tickets::Tickets;
-use super::{Inputs, Options, Order, View, listeners, names, sockets, until};
+use super::{Inputs, Noticed, Options, Order, View, listeners, names, sockets, until};
 use crate::cluster::Health;
 use crate::metrics::Metrics;
 use crate::probe::{Probes, Report};
@@ -48,8 +49,9 @@ pub(super) struct Plane {
     first_answers: FirstAnswers,
     reasons: Reasons,
     seen: Seen,
-    failing: mpsc::UnboundedReceiver<Failing>,
+    noticed: mpsc::UnboundedReceiver<Noticed>,
     ejections: Ejections,
+    idle: IdleCloses,
     leaving: Leaving,
     sweep: Sweep,
     expiries: Expiries,
@@ -72,7 +74,7 @@ impl Plane {
         metrics: Metrics,
         live: Arc<ArcSwap<Live>>,
         workers: Vec<mpsc::UnboundedSender<Command>>,
-        failing: mpsc::UnboundedReceiver<Failing>,
+        noticed: mpsc::UnboundedReceiver<Noticed>,
         tickets: Tickets,
         publish: Publish,
     ) -> Self {
@@ -97,8 +99,9 @@ impl Plane {
             reports,
             reasons: Reasons::default(),
             seen: Seen::default(),
-            failing,
+            noticed,
             ejections: Ejections::default(),
+            idle: IdleCloses::default(),
             leaving: Leaving::default(),
             sweep,
             expiries: Expiries::default(),
@@ -137,7 +140,18 @@ impl Plane {
                     self.publish_observed(&[]);
                 }
                 Some(report) = self.reports.recv() => self.report(&report),
-                Some(failing) = self.failing.recv() => self.eject(&failing),
+                Some(noticed) = self.noticed.recv() => match noticed {
+                    Noticed::Failing(failing) => self.eject(&failing),
+                    Noticed::Closed(closed) => {
+                        if self.idle.closed(&closed, &self.config, Instant::now()) {
+                            self.publish_observed(&[]);
+                        }
+                    }
+                },
+                () = until(self.idle.next()) => {
+                    self.idle.forget_old(Instant::now());
+                    self.publish_observed(&[]);
+                }
                 () = self.tickets.changed() => self.exchange_tickets(),
                 () = until(self.ejections.next()) => self.take_back(),
                 () = until(self.bind_again) => self.bind_again(),
@@ -221,6 +235,7 @@ impl Plane {
         self.first_answers.begin(self.names.are_pending());
         self.expiries.show(&config, &self.metrics);
         drop(changes);
+        self.idle.follow(&config, started);
         self.config = config;
         self.generation += 1;
         self.refresh(&changed);
@@ -384,6 +399,7 @@ impl Plane {
             ports: self.ports.clone(),
             clusters: self.seen.clusters(),
             names: self.names.problems().clone(),
+            idle: self.idle.warned(),
             resolving: self.first_answers.deadline().is_some(),
         });
         self.publish.observed.send_if_modified(|current| {

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::cluster::{Health, LiveCluster};
+use crate::cluster::{Health, LastProbe, LiveCluster};
 use crate::metrics::Metrics;
 use crate::upstream::Connector;
 
@@ -69,6 +69,13 @@ struct OnDemand {
 struct Running {
     task: JoinHandle<()>,
     state: Rc<RefCell<State>>,
+    probed: Arc<LastProbe>,
+}
+
+/// What the task of a probe shares with those who ask for it.
+struct Known {
+    state: Rc<RefCell<State>>,
+    probed: Arc<LastProbe>,
 }
 
 /// What a probe knows of its endpoint.
@@ -111,11 +118,13 @@ impl Probes {
             // What another cluster's probes found out already holds here, too.
             for endpoint in endpoints.iter().filter(|endpoint| endpoint.endpoint.address == key.address) {
                 endpoint.set_health(state.health);
+                endpoint.probed_by(Some(&running.probed));
             }
         }
         if config.probe.is_none() {
             endpoints.iter().for_each(|endpoint| {
                 endpoint.set_health(Health::Unknown);
+                endpoint.probed_by(None);
             });
         }
         self.release(&id, before.into_iter().filter(|key| !now.contains(key)));
@@ -161,20 +170,24 @@ impl Probes {
 fn start(key: &Key, labels: [Arc<str>; 2], reports: &UnboundedSender<Report>, metrics: &Metrics) -> Running {
     let state = State { clusters: Vec::new(), labels, health: Health::Unknown, reason: None, failures: 0 };
     let state = Rc::new(RefCell::new(state));
-    let task = tokio::task::spawn_local(run(key.clone(), Rc::clone(&state), reports.clone(), metrics.clone()));
-    Running { task, state }
+    let probed = Arc::new(LastProbe::default());
+    let known = Known { state: Rc::clone(&state), probed: Arc::clone(&probed) };
+    let task = tokio::task::spawn_local(run(key.clone(), known, reports.clone(), metrics.clone()));
+    Running { task, state, probed }
 }
 
 /// Probes an endpoint for ever. Probes of one endpoint never overlap: the next one starts an interval after the start of
 /// the last, or at its end.
-async fn run(key: Key, state: Rc<RefCell<State>>, reports: UnboundedSender<Report>, metrics: Metrics) {
+async fn run(key: Key, known: Known, reports: UnboundedSender<Report>, metrics: Metrics) {
     let Key { probe, address, host } = key;
+    let Known { state, probed } = known;
     let connector = probe.tls.as_ref().map(|tls| Arc::new(Connector::new(tls)));
     let target = SocketAddr::new(address.ip(), probe.port.unwrap_or(address.port()));
     tokio::time::sleep(first_delay(&probe, address)).await;
     loop {
         let started = Instant::now();
         let result = check::within(&probe, &host, connector.as_ref(), target).await;
+        probed.now();
         let labels = state.borrow().labels.clone();
         let label = if result.is_ok() { "success" } else { "failure" };
         metrics.probes.with_label_values(&[&*labels[0], &*labels[1], label]).inc();

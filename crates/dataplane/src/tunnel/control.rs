@@ -15,16 +15,24 @@ pub enum CloseReason {
     Idle,
     /// It was as old as tunnels may be.
     Duration,
-    /// The endpoint, the listener or the process goes away.
-    Drain,
+    /// This goes away.
+    Drain(Leaving),
     /// A side took nothing any more, or the network failed.
     Error,
 }
 
-impl CloseReason {
-    /// Every reason, for those who make one counter of each.
-    pub const ALL: [Self; 6] = [Self::Client, Self::Backend, Self::Idle, Self::Duration, Self::Drain, Self::Error];
+/// What goes away and takes its tunnels along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Leaving {
+    /// The endpoint that they lead to left its cluster.
+    Endpoint,
+    /// The listener that they came by was removed.
+    Listener,
+    /// The process was told to stop.
+    Process,
+}
 
+impl CloseReason {
     /// The value of the label.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +40,7 @@ impl CloseReason {
             Self::Backend => "backend",
             Self::Idle => "idle",
             Self::Duration => "duration",
-            Self::Drain => "drain",
+            Self::Drain(_) => "drain",
             Self::Error => "error",
         }
     }

@@ -12,6 +12,6 @@ pub mod relay;
 #[cfg(test)]
 mod tests;
 
-pub use self::control::{CloseReason, Control};
+pub use self::control::{CloseReason, Control, Leaving};
 pub use self::registry::{Filter, Registry};
 pub use self::relay::{Closed, Limits, Relay};

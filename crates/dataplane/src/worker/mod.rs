@@ -25,13 +25,13 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::access_log::WorkerLog;
-use crate::cluster::LiveEndpoint;
+use crate::cluster::{LiveEndpoint, Traffic};
 use crate::metrics::LocalMetrics;
-use crate::plane::Failing;
+use crate::plane::Noticed;
 use crate::route_state::{ListenerState, Live};
 use crate::timer;
 use crate::tunnel::registry::Spread;
-use crate::tunnel::{CloseReason, Filter, Registry};
+use crate::tunnel::{CloseReason, Filter, Leaving, Registry};
 use crate::upstream::{Pool, Sessions};
 
 pub(crate) use accept::Counted;
@@ -56,6 +56,8 @@ pub(crate) enum Command {
     ListenersGone(Vec<u64>, Departure),
     /// They came back in time.
     ListenersBack(Vec<u64>),
+    /// Say what open tunnels have relayed.
+    Count(UnboundedSender<Traffic>),
     /// Routes changed: cells of metrics may go.
     RoutesChanged,
     /// The process goes: stop accepting.
@@ -111,8 +113,8 @@ pub(crate) struct Worker {
     pub(crate) limits: Limits,
     /// What clients of HTTP/2 may send ahead beyond what each connection has.
     pub(crate) reserve: http2::Reserve,
-    /// Endpoints whose requests fail are reported to the plane.
-    pub(crate) failing: UnboundedSender<Failing>,
+    /// What the plane has to know of: endpoints whose requests fail, and WebSockets that end.
+    pub(crate) noticed: UnboundedSender<Noticed>,
     /// Memory will be given back soon; and whether something became idle since the last time.
     collecting: Cell<bool>,
     idled: Cell<bool>,
@@ -133,7 +135,7 @@ impl Worker {
         log: WorkerLog,
         totals: Arc<Totals>,
         limits: Limits,
-        failing: UnboundedSender<Failing>,
+        noticed: UnboundedSender<Noticed>,
     ) -> Rc<Self> {
         Rc::new(Self {
             live: RefCell::new(Cache::new(live)),
@@ -145,7 +147,7 @@ impl Worker {
             totals,
             limits,
             reserve: http2::Reserve::default(),
-            failing,
+            noticed,
             collecting: Cell::new(false),
             idled: Cell::new(false),
             ports: RefCell::default(),
@@ -207,6 +209,10 @@ impl Worker {
                     let mut leaving = self.leaving.borrow_mut();
                     numbers.iter().filter_map(|number| leaving.remove(number)).for_each(|drain| drain.abort());
                 }
+                Command::Count(counted) => {
+                    let tunnels = self.tunnels.clone();
+                    tokio::task::spawn_local(async move { counted.send(tunnels.moved().await) });
+                }
                 Command::RoutesChanged => self.forget_metrics(),
                 Command::Close => self.close_ports(),
                 Command::SpreadClose(window) => self.spread(Filter::All, window),
@@ -220,7 +226,7 @@ impl Worker {
 
     /// Ends every tunnel and waits until they have said so.
     async fn cut_tunnels(&self) {
-        self.tunnels.cut_all(Filter::All, CloseReason::Drain);
+        self.tunnels.cut_all(Filter::All, CloseReason::Drain(Leaving::Process));
         // Each needs to be polled once.
         let mut left = self.tunnels.count(Filter::All);
         while left > 0 && self.tunnels.count(Filter::All) > 0 {
@@ -233,20 +239,21 @@ impl Worker {
     fn spread(&self, filter: Filter, window: Duration) {
         let mut closing = self.closing.borrow_mut();
         closing.retain(|spread| !spread.is_finished());
-        closing.push(self.tunnels.close_spread(filter, window, CloseReason::Drain));
+        closing.push(self.tunnels.close_spread(filter, window, CloseReason::Drain(Leaving::Process)));
     }
 
     /// Lets an endpoint go: idle connections now, tunnels in the last part of its drain, the rest at its end.
     fn depart(self: &Rc<Self>, endpoint: Arc<LiveEndpoint>, departure: Departure) {
         self.pool.forget_idle(&endpoint);
+        let reason = CloseReason::Drain(Leaving::Endpoint);
         let (worker, number) = (Rc::clone(self), endpoint.number);
         let drain = tokio::task::spawn_local(async move {
             let spread = departure.spread.min(departure.timeout);
             timer::sleep(departure.timeout - spread).await;
             // Dropped with this task: an endpoint that comes back closes no more.
-            let closing = worker.tunnels.close_spread(Filter::Endpoint(number), spread, CloseReason::Drain);
+            let closing = worker.tunnels.close_spread(Filter::Endpoint(number), spread, reason);
             timer::sleep(spread).await;
-            worker.tunnels.cut_all(Filter::Endpoint(number), CloseReason::Drain);
+            worker.tunnels.cut_all(Filter::Endpoint(number), reason);
             drop(closing);
             worker.pool.cut(&endpoint);
             worker.departing.borrow_mut().remove(&number);
@@ -256,14 +263,15 @@ impl Worker {
 
     /// Lets the tunnels of a listener go, in the last part of its drain.
     fn listener_gone(self: &Rc<Self>, number: u64, departure: Departure) {
+        let reason = CloseReason::Drain(Leaving::Listener);
         let worker = Rc::clone(self);
         let drain = tokio::task::spawn_local(async move {
             let spread = departure.spread.min(departure.timeout);
             timer::sleep(departure.timeout - spread).await;
             // Dropped with this task: a listener that comes back closes no more.
-            let closing = worker.tunnels.close_spread(Filter::Listener(number), spread, CloseReason::Drain);
+            let closing = worker.tunnels.close_spread(Filter::Listener(number), spread, reason);
             timer::sleep(spread).await;
-            worker.tunnels.cut_all(Filter::Listener(number), CloseReason::Drain);
+            worker.tunnels.cut_all(Filter::Listener(number), reason);
             drop(closing);
             worker.leaving.borrow_mut().remove(&number);
         });

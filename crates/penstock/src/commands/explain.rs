@@ -1,21 +1,13 @@
-//! `penstock explain`: the way of one request through what a folder says, with the reason at every turn.
-//!
-//! The same parsing, translation and table as in a running process; only the sockets are missing.
+//! `penstock explain`: the way of one request through what a folder says, read and translated as in a running process.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use http::{HeaderMap, Method};
+use anyhow::Context as _;
 use penstock_controller::load_folder;
-use penstock_model::uri::normalize;
-use penstock_model::{
-    Action, BackendTarget, Config, Forward, Host, HostPattern, Listener, PathMatch, RedirectTarget, Route,
-};
-use penstock_routing::{Explanation, RouteRequest, Verdict};
 use penstock_translate::{Options, Translator};
 
 use crate::cli::ExplainArgs;
+use crate::explanation::{answer, configured};
 use crate::output;
 
 pub(crate) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
@@ -29,174 +21,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
             args.manifests.display()
         ));
     }
-    let (text, taken) = answer(&outcome.config, args)?;
+    let (text, taken) = answer(&outcome.config, &args.question, &configured(&outcome.config))?;
     output::print(&text)?;
     Ok(if taken { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What is printed, and whether a route takes the request.
-fn answer(config: &Config, args: &ExplainArgs) -> anyhow::Result<(String, bool)> {
-    let url = &args.url;
-    let https = match url.scheme_str() {
-        Some("http" | "ws") => false,
-        Some("https" | "wss") => true,
-        _ => bail!("URL {url}: it must be absolute, such as http://shop.example.com/cart"),
-    };
-    let authority = url.authority().with_context(|| format!("URL {url}: it has no host"))?;
-    let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
-    let mut text = format!("{} {url}\n", args.method);
-    if matches!(args.method, Method::CONNECT | Method::TRACE) {
-        text.push_str("\nrefused with 405: this method is not allowed\n");
-        return Ok((text, false));
-    }
-    let host = Host::parse(authority.as_str()).with_context(|| format!("URL {url}: the host"))?;
-    let path = match normalize(if url.path().is_empty() { "/" } else { url.path() }) {
-        Ok(normalized) => normalized.path,
-        Err(error) => {
-            let _ = writeln!(text, "\nrefused with 400: {error}");
-            return Ok((text, false));
-        }
-    };
-    let headers: HeaderMap = args.headers.iter().cloned().collect();
-    let request = RouteRequest {
-        port,
-        host: host.as_str(),
-        path: &path,
-        query: url.query(),
-        method: &args.method,
-        headers: &headers,
-    };
-    let explanation = Explanation::of(config, &request);
-    listeners(&mut text, config, port, &explanation);
-    let Some(listener) = chosen(config, &explanation) else {
-        text.push_str("\nanswered with 404: no listener takes this host on this port\n");
-        return Ok((text, false));
-    };
-    if listener.tls.is_some() != https {
-        let (wanted, sent) = if https { ("plain HTTP", "TLS") } else { ("HTTPS", "plain HTTP") };
-        let _ = writeln!(text, "\nrefused: listener {} expects {wanted}, and this is {sent}", listener.id);
-        return Ok((text, false));
-    }
-    rules(&mut text, listener, &explanation);
-    match explanation.winner() {
-        Some(route) => end(&mut text, config, route),
-        None => text.push_str("\nanswered with 404: no rule takes this request\n"),
-    }
-    Ok((text, explanation.winner().is_some()))
-}
-
-fn chosen<'c>(config: &'c Config, explanation: &Explanation) -> Option<&'c Listener> {
-    let id = &explanation.listeners.iter().find(|listener| listener.verdict == Verdict::Takes)?.id;
-    config.listeners.iter().find(|listener| listener.id == *id).map(AsRef::as_ref)
-}
-
-fn listeners(text: &mut String, config: &Config, port: u16, explanation: &Explanation) {
-    if explanation.listeners.is_empty() {
-        let mut ports: Vec<u16> = config.listeners.iter().map(|listener| listener.bind_port).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-        let others = if ports.is_empty() { "none at all".to_owned() } else { format!("only on {}", ports.join(", ")) };
-        let _ = writeln!(text, "\nno listener on port {port} ({others})");
-        return;
-    }
-    let _ = writeln!(text, "\nlisteners on port {port}");
-    for verdict in &explanation.listeners {
-        let _ = writeln!(text, "  {} {}: {}", mark(&verdict.verdict), verdict.id, verdict.verdict);
-    }
-}
-
-fn rules(text: &mut String, listener: &Listener, explanation: &Explanation) {
-    if explanation.routes.is_empty() {
-        let _ = writeln!(text, "\nno rules at {}", listener.id);
-        return;
-    }
-    let _ = writeln!(text, "\nrules at {}, in the order in which they are asked", listener.id);
-    for verdict in &explanation.routes {
-        let _ = writeln!(text, "  {} {}: {}", mark(&verdict.verdict), condition(&verdict.route), verdict.verdict);
-    }
-}
-
-fn mark(verdict: &Verdict) -> char {
-    if *verdict == Verdict::Takes { '>' } else { ' ' }
-}
-
-/// A route as its owner knows it: rule, name of the path entry, host and path.
-fn condition(route: &Route) -> String {
-    let name = route.path_name.as_ref().map(|name| format!(" path {name}")).unwrap_or_default();
-    let host = match &route.host {
-        HostPattern::Any => "any host".to_owned(),
-        HostPattern::Suffix(suffix) => format!("*{suffix}"),
-        HostPattern::Glob(pattern) | HostPattern::Exact(pattern) => pattern.to_string(),
-    };
-    let path = match &route.path {
-        PathMatch::Any => "any path".to_owned(),
-        PathMatch::Exact { path, .. } => path.to_string(),
-        PathMatch::Prefix { prefix, .. } => format!("{prefix}*"),
-        PathMatch::SegmentPrefix { prefix, .. } => format!("{prefix}/*"),
-        PathMatch::Regex(pattern) => pattern.as_str().to_owned(),
-    };
-    let method = route.method.as_ref().map(|method| format!(", {method}")).unwrap_or_default();
-    let headers: String = route.headers.iter().map(|header| format!(", header {}", header.name)).collect();
-    let queries: String = route.queries.iter().map(|(name, _)| format!(", query {name}")).collect();
-    format!("{}{name} ({host}, {path}{method}{headers}{queries})", route.rule)
-}
-
-/// What becomes of the request.
-fn end(text: &mut String, config: &Config, route: &Route) {
-    text.push('\n');
-    match &*route.action {
-        Action::Forward(forward) => forwarded(text, config, forward),
-        Action::Respond(status) => {
-            let _ = writeln!(text, "answered with {status}");
-        }
-        Action::Redirect(redirect) => {
-            let to = match &redirect.target {
-                RedirectTarget::Url { url, fragment } => match fragment {
-                    Some(fragment) => format!("{url}#{fragment}"),
-                    None => url.to_string(),
-                },
-                RedirectTarget::Listener { https, port, host } => format!(
-                    "{}://{}:{port}",
-                    if *https { "https" } else { "http" },
-                    host.as_deref().unwrap_or("(the same host)")
-                ),
-            };
-            let kept = match (redirect.include_path, redirect.include_query) {
-                (true, true) => " with path and query",
-                (true, false) => " with the path",
-                (false, true) => " with the query",
-                (false, false) => "",
-            };
-            let _ = writeln!(text, "redirected with {} to {to}{kept}", redirect.status);
-        }
-    }
-}
-
-fn forwarded(text: &mut String, config: &Config, forward: &Forward) {
-    let _ = writeln!(text, "forwarded to pool {} with settings {}", forward.pool, forward.settings);
-    if forward.backends.is_empty() {
-        text.push_str("  answered with 502: the pool is empty\n");
-    }
-    for backend in &forward.backends {
-        let endpoints = match &backend.target {
-            BackendTarget::Unavailable(unavailable) => {
-                let _ = writeln!(
-                    text,
-                    "  weight {}: answered with {}: {}",
-                    backend.weight, unavailable.status, unavailable.reason
-                );
-                continue;
-            }
-            BackendTarget::Cluster(id) => {
-                let _ = write!(text, "  weight {}: {}", backend.weight, id.backend);
-                config.clusters.get(id).map(|cluster| cluster.endpoints.as_slice()).unwrap_or_default()
-            }
-        };
-        let addresses: Vec<String> = endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
-        let _ = match addresses.as_slice() {
-            [] => writeln!(text, ": no ready endpoint, answered with 502"),
-            _ => writeln!(text, " at {}", addresses.join(", ")),
-        };
-    }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn probe(args: &ProbeArgs) -> anyhow::Result<ExitCode> {
 async fn ask(instance: &Instance, order: &str) -> anyhow::Result<Value> {
     let end = Instant::now() + PATIENCE;
     loop {
-        let (code, text) = instance.post("/probe", order).await?;
+        let (code, text) = instance.post("/probe", "application/json", order).await?;
         match code {
             StatusCode::OK => {
                 return serde_json::from_str(&text)

@@ -117,6 +117,13 @@ fn story(line: &Value) -> String {
     if let Some(reason) = text("close_reason") {
         rows.push(("closed by", format!("{reason}: {}", closed(&reason))));
     }
+    if let Some(by) = line.get("closed_by").and_then(Value::as_object) {
+        let part = |key: &str| by.get(key).and_then(Value::as_str).unwrap_or("-");
+        rows.push(("set by", format!("{}, {}", part("object"), part("field"))));
+        if let Some(cause) = by.get("cause").and_then(Value::as_str) {
+            rows.push(("because", cause.to_owned()));
+        }
+    }
     if let Some(error) = text("error") {
         rows.push(("error", format!("{error}: {}", failed(&error))));
     }

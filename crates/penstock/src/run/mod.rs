@@ -4,13 +4,17 @@
 //! a starting Pod get an answer, and leaves last, so that metrics answer while everything else drains.
 
 mod allocator;
+mod diff;
+mod explain;
+mod overview;
 mod probe;
+mod problems;
 mod report;
 mod source;
 mod status;
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use penstock_dataplane::{AccessLog, AddressRule, DataPlane, Inputs, Options};
@@ -42,9 +46,18 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     register_process_metrics(&registry)?;
     let readiness = Readiness::starting("the first complete configuration");
     let status = status::Status::default();
-    let source = status.clone();
+    let (source, asked) = (status.clone(), status.clone());
     let probing = probe::Probing::default();
     let prober = probing.clone();
+    let problems = problems::Problems::default();
+    let overview = overview::Overview {
+        status: status.clone(),
+        problems: problems.clone(),
+        readiness: readiness.clone(),
+        traffic: Arc::default(),
+    };
+    let differ: Arc<OnceLock<diff::Diff>> = Arc::default();
+    let differs = Arc::clone(&differ);
     let log = args.logs_access().then(|| AccessLog::to_stdout(args.access_log_sample)).transpose();
     let log = log.context("cannot start the access log")?;
     let recent = log.clone();
@@ -54,6 +67,18 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         status: Arc::new(move || source.json()),
         request: Arc::new(move |id| recent.as_ref()?.recent(id)),
         probe: Arc::new(move |order| prober.take(order)),
+        explain: Arc::new(move |query| {
+            let view = asked.parts().map(|(plane, _)| plane.view().borrow().clone()).unwrap_or_default();
+            explain::explain(query, &view)
+        }),
+        diff: Arc::new(move |yaml| {
+            let diff = differs.get().cloned();
+            Box::pin(async move {
+                let diff = diff.ok_or("there is nothing to compare with yet: the process is starting")?;
+                diff.of(yaml).await
+            })
+        }),
+        overview: Arc::new(move || Box::pin(overview.clone().document())),
     };
     let admin = AdminServer::bind(args.admin(), sources)?;
 
@@ -81,8 +106,12 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let plane = Arc::new(DataPlane::start(&options, &registry, inputs)?);
     status.connect(Arc::clone(&plane), outputs.state.clone());
     probing.connect(Arc::clone(&plane));
+    let (objects, options) = (outputs.objects, source.translation.clone());
+    // Only ever set once.
+    let _ = differ.set(diff::Diff { objects, options, plane: Arc::clone(&plane) });
     let settling = tokio::spawn(allocator::settle(outputs.state.clone()));
-    let reporting = tokio::spawn(report::report(registry, outputs.state, !args.standalone()));
+    let reporting =
+        tokio::spawn(report::report(registry, outputs.state, plane.observed(), !args.standalone(), problems));
     let observing = tokio::spawn(observe(plane.observed(), observed_sender, readiness.clone()));
 
     let while_accepting = if args.standalone() { WhileAccepting::Unready } else { WhileAccepting::StayReady };

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use penstock_controller::State;
-use penstock_model::Problem;
+use penstock_controller::{State, warnings};
+use penstock_model::{Observed, Problem};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::sync::watch;
+
+use super::problems::Problems;
 
 struct Gauges {
     generation: IntGauge,
@@ -29,11 +31,11 @@ impl Gauges {
         Ok(Self { generation, leader, problems })
     }
 
-    fn set(&self, state: &State, problems: &BTreeSet<Problem>) {
+    fn set(&self, state: &State) {
         self.generation.set(i64::try_from(state.generation).unwrap_or(i64::MAX));
         self.leader.set(i64::from(state.leader));
         let mut counts: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-        for problem in problems {
+        for problem in state.problems().collect::<BTreeSet<&Problem>>() {
             *counts.entry((problem.object.kind, problem.reason)).or_default() += 1;
         }
         self.problems.reset();
@@ -44,25 +46,31 @@ impl Gauges {
 }
 
 /// Follows the controller until it is gone. `election`: whether replicas elect one that writes statuses.
-pub(super) async fn report(registry: Registry, mut state: watch::Receiver<Arc<State>>, election: bool) {
+pub(super) async fn report(
+    registry: Registry,
+    mut state: watch::Receiver<Arc<State>>,
+    mut observed: watch::Receiver<Arc<Observed>>,
+    election: bool,
+    history: Problems,
+) {
     let gauges = match Gauges::register(&registry, election) {
         Ok(gauges) => gauges,
         Err(error) => return tracing::error!(%error, "the controller has no metrics"),
     };
-    let mut known: BTreeSet<Problem> = BTreeSet::new();
     loop {
         let now = Arc::clone(&state.borrow_and_update());
-        let problems: BTreeSet<Problem> = now.problems().cloned().collect();
-        for problem in problems.difference(&known) {
+        let noticed = warnings(&observed.borrow_and_update());
+        let differences = history.update(now.problems().chain(&noticed));
+        for problem in differences.new {
             tracing::warn!(object = %problem.object, condition = problem.condition, reason = problem.reason, "{}", problem.message);
         }
-        for problem in known.difference(&problems) {
+        for problem in differences.solved {
             tracing::info!(object = %problem.object, reason = problem.reason, "solved");
         }
-        gauges.set(&now, &problems);
-        known = problems;
-        if state.changed().await.is_err() {
-            return;
+        gauges.set(&now);
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { return },
+            Ok(()) = observed.changed() => {}
         }
     }
 }

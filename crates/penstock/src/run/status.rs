@@ -1,10 +1,10 @@
 //! `/status`: listeners, backends and problems of this process, as JSON.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
-use penstock_controller::State;
-use penstock_dataplane::{DataPlane, DrainingEndpoint};
+use penstock_controller::{State, warnings};
+use penstock_dataplane::{DataPlane, DrainingEndpoint, LiveEndpoint};
 use penstock_model::{EndpointSource, ObservedName};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -26,20 +26,31 @@ impl Status {
         let _ = self.0.set(Parts { plane, state });
     }
 
+    /// Whom to ask, once there is somebody.
+    pub(super) fn parts(&self) -> Option<(Arc<DataPlane>, Arc<State>)> {
+        self.0.get().map(|Parts { plane, state }| (Arc::clone(plane), Arc::clone(&state.borrow())))
+    }
+
+    /// Its backends, each with the number of its endpoint; 0: a name without an endpoint.
+    pub(super) fn backends(&self) -> Vec<(u64, Value)> {
+        self.0.get().map(|parts| backends(&parts.plane)).unwrap_or_default()
+    }
+
     /// The whole of it.
     pub(super) fn json(&self) -> Value {
         let Some(Parts { plane, state }) = self.0.get() else {
             return json!({"generation": 0, "listeners": [], "backends": [], "problems": []});
         };
         let state = Arc::clone(&state.borrow());
-        let problems = state.problems().map(|problem| {
+        let noticed = warnings(&plane.observed().borrow());
+        let problems = state.problems().chain(&noticed).map(|problem| {
             json!({"object": problem.object.to_string(), "reason": problem.reason, "message": problem.message})
         });
         json!({
             "generation": state.generation,
             "leader": state.leader,
             "listeners": listeners(plane),
-            "backends": backends(plane),
+            "backends": backends(plane).into_iter().map(|(_, backend)| backend).collect::<Vec<_>>(),
             "problems": problems.collect::<Vec<_>>(),
         })
     }
@@ -65,7 +76,7 @@ fn listeners(plane: &DataPlane) -> Vec<Value> {
     view.config.listeners.iter().map(one).collect()
 }
 
-fn backends(plane: &DataPlane) -> Vec<Value> {
+fn backends(plane: &DataPlane) -> Vec<(u64, Value)> {
     let (view, observed) = (plane.view().borrow().clone(), Arc::clone(&plane.observed().borrow()));
     let mut backends = Vec::new();
     for cluster in view.clusters.values() {
@@ -73,7 +84,7 @@ fn backends(plane: &DataPlane) -> Vec<Value> {
         if let EndpointSource::Name { name, port } = &config.source
             && let Some(ObservedName { reason, stale }) = observed.names.get(name)
         {
-            backends.push(json!({
+            let shown = json!({
                 "pool": &*config.pool,
                 "settings": &*config.settings,
                 "address": format!("{}:{port}", name.strip_suffix('.').unwrap_or(name)),
@@ -81,21 +92,25 @@ fn backends(plane: &DataPlane) -> Vec<Value> {
                 "reason": reason,
                 "active": 0,
                 "websockets": 0,
-            }));
+            });
+            backends.push((0, shown));
         }
         for endpoint in cluster.endpoints() {
             let (active, websockets) = endpoint.active();
             let seen = reasons.and_then(|all| all.iter().find(|seen| seen.address == endpoint.address()));
-            backends.push(json!({
+            let shown = json!({
                 "pool": &*config.pool,
                 "settings": &*config.settings,
                 "address": endpoint.address().to_string(),
                 // Together with its reason, both as they were observed.
                 "health": seen.map_or(endpoint.health().as_str(), |seen| seen.health),
                 "reason": seen.map_or("", |seen| &seen.reason),
+                "last_probe": last_probe(&endpoint),
                 "active": active,
                 "websockets": websockets,
-            }));
+                "websockets_opened": endpoint.websockets_opened(),
+            });
+            backends.push((endpoint.number(), shown));
         }
     }
     let now = Instant::now();
@@ -104,16 +119,24 @@ fn backends(plane: &DataPlane) -> Vec<Value> {
         if (active, websockets) == (0, 0) || *until <= now || !endpoint.is_departing() {
             continue;
         }
-        backends.push(json!({
+        let shown = json!({
             "pool": &**pool,
             "settings": &**settings,
             "address": endpoint.address().to_string(),
             "health": "Draining",
             "reason": format!("Departed: what it has ends within {}s", until.duration_since(now).as_secs()),
+            "last_probe": last_probe(endpoint),
             "active": active,
             "websockets": websockets,
-        }));
+            "websockets_opened": endpoint.websockets_opened(),
+        });
+        backends.push((endpoint.number(), shown));
     }
-    backends.sort_by_key(|backend| (backend["pool"].to_string(), backend["address"].to_string()));
+    backends.sort_by_key(|(_, backend)| (backend["pool"].to_string(), backend["address"].to_string()));
     backends
+}
+
+/// When its last probe ended, in seconds since 1970; null where nobody probes it, or nobody has yet.
+fn last_probe(endpoint: &LiveEndpoint) -> Option<u64> {
+    endpoint.last_probe()?.duration_since(UNIX_EPOCH).map(|time| time.as_secs()).ok()
 }

@@ -1,15 +1,19 @@
-//! The admin server: metrics, health, readiness, status, and probes on demand. It changes nothing, is never on a traffic port, and
-//! tells no secret.
+//! The admin server: metrics, health, readiness, status, the dashboard, and probes on demand. It changes nothing, is never on a
+//! traffic port, and tells no secret.
 //!
 //! It has a thread and a runtime of its own, so that it answers while traffic is overloaded. Its connections are few
 //! and short: whoever can reach it must not be able to exhaust the process through it.
 
+mod diff;
+mod events;
 mod orders;
 mod pages;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,6 +29,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::readiness::Readiness;
+use events::Events;
 
 pub use orders::{Answer, Order, TakeOrder};
 
@@ -34,11 +39,21 @@ const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may last at all: a client that does not read its answer must not keep one of the few.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the end of the process waits for the last event to go out. Whoever does not take it does not hold it up longer.
+const LAST_EVENTS: Duration = Duration::from_millis(200);
 /// The largest head.
 const HEAD_BYTES: usize = 16 * 1024;
 
 /// From the id of a request to the line of the access log.
 pub type FindRequest = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// From the query of `/explain` to its text, or to what is wrong with the query.
+pub type Explain = dyn Fn(&str) -> Result<String, String> + Send + Sync;
+/// What the dashboard shows at this moment.
+pub type Overview = dyn Fn() -> Pin<Box<dyn Future<Output = serde_json::Value> + Send>> + Send + Sync;
+
+/// From the YAML that is posted to `/diff` to its JSON, or to what is wrong.
+pub type Diff = dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Send + Sync;
 
 /// Where the answers come from.
 #[derive(Clone)]
@@ -53,6 +68,12 @@ pub struct Sources {
     pub request: Arc<FindRequest>,
     /// What `/probe` does; called on the admin server's thread, and dropped when whoever asked goes away.
     pub probe: Arc<TakeOrder>,
+    /// What `/explain` shows; called on a thread that may take its time.
+    pub explain: Arc<Explain>,
+    /// What `/diff` answers; called for one text at a time.
+    pub diff: Arc<Diff>,
+    /// What `/events` sends; called once a second while somebody listens, on the admin server's thread.
+    pub overview: Arc<Overview>,
 }
 
 impl std::fmt::Debug for Sources {
@@ -99,10 +120,14 @@ impl AdminServer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
         let serve = move || {
             runtime.block_on(async {
+                let events = Events::start(Arc::clone(&sources.overview), sources.readiness.clone());
+                let site = Arc::new(Site { sources, events: events.clone(), slow: Arc::new(Semaphore::new(1)) });
                 tokio::select! {
                     _ = stopped => {}
-                    () = accept(listener, sources) => {}
+                    () = accept(listener, site) => {}
                 }
+                // They were told already, unless this comes in the same instant.
+                let _ = timeout(LAST_EVENTS, events.all_gone()).await;
             });
         };
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(AdminError::Start)?;
@@ -126,7 +151,16 @@ impl Drop for AdminServer {
     }
 }
 
-async fn accept(listener: TcpListener, sources: Sources) {
+/// What all connections share.
+#[derive(Debug)]
+struct Site {
+    sources: Sources,
+    events: Events,
+    /// What takes a while is done one at a time, to its end, also when whoever asked has gone.
+    slow: Arc<Semaphore>,
+}
+
+async fn accept(listener: TcpListener, site: Arc<Site>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin server cannot use its socket"),
@@ -136,10 +170,9 @@ async fn accept(listener: TcpListener, sources: Sources) {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (sources, local) = (sources.clone(), peer.ip().to_canonical().is_loopback());
+                let (site, local) = (Arc::clone(&site), peer.ip().to_canonical().is_loopback());
                 tokio::spawn(async move {
-                    // The end of the time is the end of the connection: there is nobody to tell.
-                    let _ = timeout(CONNECTION_TIMEOUT, serve(stream, sources, local)).await;
+                    serve(stream, site, local).await;
                     drop(place);
                 });
             }
@@ -152,17 +185,29 @@ async fn accept(listener: TcpListener, sources: Sources) {
     }
 }
 
-async fn serve(stream: TcpStream, sources: Sources, local: bool) {
-    let service = service_fn(|request: Request<Incoming>| async {
-        let answer = match request.uri().path() {
-            orders::PROBE => orders::answer(request, &sources, local).await,
-            _ => pages::answer(&request, &sources),
-        };
-        Ok::<_, std::convert::Infallible>(answer)
+/// Serves a connection until it ends or its time is over. Then there is nobody to tell.
+async fn serve(stream: TcpStream, site: Arc<Site>, local: bool) {
+    let streaming = Arc::new(AtomicBool::new(false));
+    let streams = Arc::clone(&streaming);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (site, streams) = (Arc::clone(&site), Arc::clone(&streams));
+        async move {
+            let answer = match request.uri().path() {
+                orders::PROBE => orders::answer(request, &site.sources, local).await,
+                _ => pages::answer(request, &site).await,
+            };
+            streams.store(answer.body().is_stream(), Ordering::Relaxed);
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut ended = timeout(CONNECTION_TIMEOUT, connection.as_mut()).await;
+    if ended.is_err() && streaming.load(Ordering::Relaxed) {
+        ended = timeout(events::LIFETIME, connection).await;
+    }
+    if let Ok(Err(error)) = ended {
         tracing::debug!(%error, "a connection of the admin server ended early");
     }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Body;
 use tokio::time::timeout;
 
 use super::Sources;
-use super::pages::{JSON, TEXT, page};
+use super::events::Answer as Page;
+use super::pages::{JSON, TEXT, whole};
 
 /// Where it is.
 pub(super) const PROBE: &str = "/probe";
@@ -40,7 +41,7 @@ pub type Answer = Pin<Box<dyn Future<Output = (StatusCode, String)> + Send>>;
 pub type TakeOrder = dyn Fn(Order) -> Answer + Send + Sync;
 
 /// Answers a request for [`PROBE`].
-pub(super) async fn answer<B>(request: Request<B>, sources: &Sources, local: bool) -> Response<Full<Bytes>>
+pub(super) async fn answer<B>(request: Request<B>, sources: &Sources, local: bool) -> Response<Page>
 where
     B: Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -48,12 +49,12 @@ where
     let refused = match read(request).await {
         Ok(body) => {
             let (code, text) = (sources.probe)(Order { body, local }).await;
-            return page(code, if code == StatusCode::OK { JSON } else { TEXT }, text);
+            return whole((code, if code == StatusCode::OK { JSON } else { TEXT }, text));
         }
         Err(refused) => refused,
     };
     let (code, text) = refused;
-    let mut response = page(code, TEXT, text.to_owned());
+    let mut response = whole((code, TEXT, text.to_owned()));
     if code == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     }

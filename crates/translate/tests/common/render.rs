@@ -146,6 +146,7 @@ fn forwarded(forward: &Forward) -> String {
         per_try_timeout,
         stream_idle_timeout,
         websocket,
+        origin: _,
         retry,
         host,
         path,

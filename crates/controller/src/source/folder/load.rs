@@ -78,6 +78,16 @@ pub fn load_folder(paths: &[PathBuf]) -> Result<Loaded, LoadError> {
     Ok(files.loaded())
 }
 
+/// Loads a text as if it were a file.
+///
+/// # Errors
+/// When our own schemas are broken; what is wrong in the text becomes a problem.
+pub fn load_text(path: &Path, text: &str) -> Result<Loaded, CheckerError> {
+    let mut files = Files::new()?;
+    files.read(path, None, text);
+    Ok(files.loaded())
+}
+
 /// The files of a folder and what each said last.
 pub(super) struct Files {
     decoder: Decoder,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use penstock_model::{ObjectRef, Problem};
 
-pub use load::{LoadError, Loaded, load_folder};
+pub use load::{LoadError, Loaded, load_folder, load_text};
 pub(crate) use watch::{KINDS, watch};
 
 /// A place in a file.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use tokio::io::{AsyncWriteExt, BufWriter, ReadBuf, duplex};
 
 use super::*;
-use crate::tunnel::CloseReason;
+use crate::tunnel::{CloseReason, Leaving};
 
 #[tokio::test]
 async fn leftovers_go_first_and_half_close_is_passed_on_from_the_client() {
@@ -164,9 +164,9 @@ async fn a_fast_pair_does_bounded_work_and_asks_to_go_on() {
         assert_eq!(control.from_client(), u64::from(turn) * 16 * 1024);
         assert_eq!(wakes.0.load(Ordering::Relaxed), turn);
     }
-    control.cut(CloseReason::Drain);
+    control.cut(CloseReason::Drain(Leaving::Process));
     let over = Pin::new(&mut relay).poll(&mut Context::from_waker(&waker));
-    assert!(matches!(over, Poll::Ready(Closed { reason: CloseReason::Drain, .. })));
+    assert!(matches!(over, Poll::Ready(Closed { reason: CloseReason::Drain(Leaving::Process), .. })));
 }
 
 #[tokio::test]
@@ -192,10 +192,10 @@ async fn what_is_no_websocket_is_just_closed() {
         let mut pipes = Pipes::new(Limits::default(), 100);
         pipes.client.write_all(b"\x82\x80").await.unwrap();
         assert_eq!(take(&mut pipes.backend, 2).await, b"\x82\x80");
-        pipes.control.close(CloseReason::Drain);
+        pipes.control.close(CloseReason::Drain(Leaving::Process));
         assert_eq!(rest(&mut pipes.backend).await, b"");
         assert_eq!(rest(&mut pipes.client).await, b"");
-        assert_eq!(within(pipes.task).await.unwrap().reason, CloseReason::Drain);
+        assert_eq!(within(pipes.task).await.unwrap().reason, CloseReason::Drain(Leaving::Process));
     })
     .await;
 }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::tunnel::frames::{Sender, going_away};
 use crate::tunnel::registry::Registered;
-use crate::tunnel::{CloseReason, Filter, Registry};
+use crate::tunnel::{CloseReason, Filter, Leaving, Registry};
 
 fn fill(registry: &Registry, count: u64) -> Vec<(Control, Registered)> {
     let enter = |number| {
@@ -28,7 +28,8 @@ async fn a_spread_is_even_and_takes_only_what_it_is_told() {
         assert_eq!(registry.count(Filter::Listener(7)), 200);
         assert_eq!(registry.count(Filter::Listener(8)), 0);
         let start = Instant::now();
-        let spread = registry.close_spread(Filter::Endpoint(1), Duration::from_secs(100), CloseReason::Drain);
+        let spread =
+            registry.close_spread(Filter::Endpoint(1), Duration::from_secs(100), CloseReason::Drain(Leaving::Process));
         for second in [20, 50, 80] {
             tokio::time::sleep_until(start + Duration::from_secs(second)).await;
             let closing = closing(&tunnels) as u64;
@@ -48,14 +49,14 @@ async fn a_dropped_spread_closes_no_more() {
     local(async {
         let registry = Registry::default();
         let tunnels = fill(&registry, 100);
-        let spread = registry.close_spread(Filter::All, Duration::from_secs(100), CloseReason::Drain);
+        let spread = registry.close_spread(Filter::All, Duration::from_secs(100), CloseReason::Drain(Leaving::Process));
         tokio::time::sleep(Duration::from_secs(30)).await;
         drop(spread);
         let closed = closing(&tunnels);
         assert!((28..=32).contains(&closed), "{closed}");
         tokio::time::sleep(Duration::from_secs(100)).await;
         assert_eq!(closing(&tunnels), closed);
-        registry.cut_all(Filter::All, CloseReason::Drain);
+        registry.cut_all(Filter::All, CloseReason::Drain(Leaving::Process));
         assert_eq!(closing(&tunnels), 100);
     })
     .await;
@@ -66,7 +67,7 @@ async fn tunnels_that_end_meanwhile_are_not_waited_for() {
     local(async {
         let registry = Registry::default();
         let mut tunnels = fill(&registry, 10);
-        let spread = registry.close_spread(Filter::All, Duration::from_secs(100), CloseReason::Drain);
+        let spread = registry.close_spread(Filter::All, Duration::from_secs(100), CloseReason::Drain(Leaving::Process));
         tokio::task::yield_now().await;
         tunnels.truncate(1);
         tokio::time::sleep(Duration::from_secs(12)).await;
@@ -82,9 +83,9 @@ async fn a_cut_reaches_the_relay() {
         let registry = Registry::default();
         let mut pipes = Pipes::new(Limits { websocket: true, ..Limits::default() }, 100);
         let _registered = registry.insert(pipes.control.clone(), 1, 1);
-        registry.cut_all(Filter::Endpoint(1), CloseReason::Drain);
+        registry.cut_all(Filter::Endpoint(1), CloseReason::Drain(Leaving::Process));
         assert_eq!(rest(&mut pipes.client).await, going_away(Sender::Server), "what can be said at once is said");
-        assert_eq!(within(pipes.task).await.unwrap().reason, CloseReason::Drain);
+        assert_eq!(within(pipes.task).await.unwrap().reason, CloseReason::Drain(Leaving::Process));
     })
     .await;
 }

@@ -9,8 +9,8 @@ use tokio_tungstenite::tungstenite::protocol::{Role, frame::Frame};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::*;
-use crate::tunnel::CloseReason;
 use crate::tunnel::frames::{Sender, going_away};
+use crate::tunnel::{CloseReason, Leaving};
 
 const WEBSOCKET: Limits = Limits { idle: None, duration: None, websocket: true };
 
@@ -106,9 +106,9 @@ async fn a_drain_puts_1001_between_frames_under_traffic_both_ways() {
             })
             .await;
             let start = Instant::now();
-            control.close(CloseReason::Drain);
+            control.close(CloseReason::Drain(Leaving::Process));
             let closed = within(task).await.unwrap();
-            assert_eq!(closed.reason, CloseReason::Drain);
+            assert_eq!(closed.reason, CloseReason::Drain(Leaving::Process));
             for end in [client, backend] {
                 let (code, messages) = within(end).await.unwrap();
                 assert_eq!(code, Some(CloseCode::Away));
@@ -126,7 +126,7 @@ async fn each_direction_waits_for_its_own_boundary() {
         let mut pipes = Pipes::with_leftovers(WEBSOCKET, 100, &[0x82, 0x85, 1], &[0x01]);
         assert_eq!(take(&mut pipes.backend, 3).await, [0x82, 0x85, 1]);
         assert_eq!(take(&mut pipes.client, 1).await, [0x01]);
-        pipes.control.close(CloseReason::Drain);
+        pipes.control.close(CloseReason::Drain(Leaving::Process));
         // The second frame of each comes too late and is not relayed.
         pipes.backend.write_all(&[3, b'a', b'b', b'c', 0x80, 0]).await.unwrap();
         let expected = [&[3, b'a', b'b', b'c'], going_away(Sender::Server)].concat();
@@ -141,7 +141,7 @@ async fn each_direction_waits_for_its_own_boundary() {
         assert_eq!(rest(&mut pipes.client).await, b"");
         assert_eq!(rest(&mut pipes.backend).await, b"");
         let closed = pipes.task.await.unwrap();
-        assert_eq!(closed, Closed { reason: CloseReason::Drain, from_client: 11, from_backend: 5 });
+        assert_eq!(closed, Closed { reason: CloseReason::Drain(Leaving::Process), from_client: 11, from_backend: 5 });
         assert!(start.elapsed() < Duration::from_millis(500));
     })
     .await;
@@ -154,7 +154,7 @@ async fn a_close_on_its_way_is_not_followed_by_another() {
         let mut pipes = Pipes::new(WEBSOCKET, 100);
         pipes.client.write_all(&close[..5]).await.unwrap();
         assert_eq!(take(&mut pipes.backend, 5).await, &close[..5]);
-        pipes.control.close(CloseReason::Drain);
+        pipes.control.close(CloseReason::Drain(Leaving::Process));
         pipes.client.write_all(&close[5..]).await.unwrap();
         assert_eq!(take(&mut pipes.backend, 3).await, &close[5..]);
         assert_eq!(take(&mut pipes.client, 4).await, going_away(Sender::Server));
@@ -172,11 +172,11 @@ async fn no_answer_or_no_boundary_ends_after_two_seconds() {
             let start = Instant::now();
             let mut pipes = Pipes::with_leftovers(WEBSOCKET, 100, b"", first);
             assert_eq!(take(&mut pipes.client, first.len()).await, first);
-            pipes.control.close(CloseReason::Drain);
+            pipes.control.close(CloseReason::Drain(Leaving::Process));
             let expected = if first.is_empty() { going_away(Sender::Server) } else { b"" };
             assert_eq!(rest(&mut pipes.client).await, expected);
             assert_eq!(rest(&mut pipes.backend).await, going_away(Sender::Client));
-            assert_eq!(pipes.task.await.unwrap().reason, CloseReason::Drain);
+            assert_eq!(pipes.task.await.unwrap().reason, CloseReason::Drain(Leaving::Process));
             assert!(start.elapsed() >= Duration::from_secs(2) && start.elapsed() < Duration::from_millis(2300));
         }
     })
@@ -190,9 +190,9 @@ async fn bytes_that_are_no_frames_are_relayed_and_then_just_closed() {
         let mut pipes = Pipes::new(WEBSOCKET, 100);
         pipes.backend.write_all(b"no frames").await.unwrap();
         assert_eq!(take(&mut pipes.client, 9).await, b"no frames");
-        pipes.control.close(CloseReason::Drain);
+        pipes.control.close(CloseReason::Drain(Leaving::Process));
         assert_eq!(rest(&mut pipes.client).await, b"");
-        assert_eq!(pipes.task.await.unwrap().reason, CloseReason::Drain);
+        assert_eq!(pipes.task.await.unwrap().reason, CloseReason::Drain(Leaving::Process));
         assert!(start.elapsed() < Duration::from_secs(1));
     })
     .await;
@@ -229,7 +229,7 @@ async fn an_answer_in_the_bytes_behind_the_boundary_is_seen() {
         let mut pipes = Pipes::with_leftovers(WEBSOCKET, 100, &[0x82, 0x81, 1], &[0x82, 2, 1]);
         assert_eq!(take(&mut pipes.backend, 3).await, [0x82, 0x81, 1]);
         assert_eq!(take(&mut pipes.client, 3).await, [0x82, 2, 1]);
-        pipes.control.close(CloseReason::Drain);
+        pipes.control.close(CloseReason::Drain(Leaving::Process));
         let start = Instant::now();
         pipes.client.write_all(&[&[2, 3, 4, 5], going_away(Sender::Client)].concat()).await.unwrap();
         pipes.backend.write_all(&[&[2, 0x82, 0], going_away(Sender::Server)].concat()).await.unwrap();
@@ -245,11 +245,11 @@ async fn frames_that_break_while_a_close_waits_end_it_at_once() {
     local(async {
         let mut pipes = Pipes::with_leftovers(WEBSOCKET, 100, &[0x82], b"");
         assert_eq!(take(&mut pipes.backend, 1).await, [0x82]);
-        pipes.control.close(CloseReason::Drain);
+        pipes.control.close(CloseReason::Drain(Leaving::Process));
         assert_eq!(take(&mut pipes.client, 4).await, going_away(Sender::Server));
         let start = Instant::now();
         pipes.client.write_all(&[0x01, b'x']).await.unwrap();
-        assert_eq!(pipes.task.await.unwrap().reason, CloseReason::Drain);
+        assert_eq!(pipes.task.await.unwrap().reason, CloseReason::Drain(Leaving::Process));
         assert!(start.elapsed() < Duration::from_millis(500));
     })
     .await;

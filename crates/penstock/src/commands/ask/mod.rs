@@ -24,8 +24,8 @@ pub(super) enum Instance {
 pub(super) enum Question<'a> {
     /// For a page.
     Get(&'a str),
-    /// To do something, with this JSON.
-    Post(&'a str, &'a str),
+    /// To do something, with a text of this type.
+    Post(&'a str, &'a str, &'a str),
 }
 
 impl Question<'_> {
@@ -33,8 +33,8 @@ impl Question<'_> {
     fn request(&self, base: &str) -> http::request::Builder {
         match self {
             Self::Get(path) => http::Request::get(format!("{base}{path}")),
-            Self::Post(path, _) => {
-                http::Request::post(format!("{base}{path}")).header(http::header::CONTENT_TYPE, "application/json")
+            Self::Post(path, kind, _) => {
+                http::Request::post(format!("{base}{path}")).header(http::header::CONTENT_TYPE, *kind)
             }
         }
     }
@@ -42,7 +42,7 @@ impl Question<'_> {
     fn body(&self) -> &[u8] {
         match self {
             Self::Get(_) => &[],
-            Self::Post(_, json) => json.as_bytes(),
+            Self::Post(_, _, text) => text.as_bytes(),
         }
     }
 
@@ -93,9 +93,9 @@ impl Instance {
         }
     }
 
-    /// What it answers to an order.
-    pub(super) async fn post(&self, path: &str, json: &str) -> anyhow::Result<(StatusCode, String)> {
-        self.ask(&Question::Post(path, json)).await
+    /// What it answers to a text of this type.
+    pub(super) async fn post(&self, path: &str, kind: &str, text: &str) -> anyhow::Result<(StatusCode, String)> {
+        self.ask(&Question::Post(path, kind, text)).await
     }
 
     async fn ask(&self, question: &Question<'_>) -> anyhow::Result<(StatusCode, String)> {
