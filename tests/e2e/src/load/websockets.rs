@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use penstock_testkit::WebSocket;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::report::Tally;
@@ -89,14 +89,9 @@ async fn talk(open: &mut Open, plan: &Plan, tally: &Tally, stop: &mut watch::Rec
     let (mut next, mut awaited) = (0_u64, VecDeque::new());
     loop {
         tokio::select! {
+            // What has come counts before what is to be sent: late messages must not hide an orderly end.
+            biased;
             _ = stopped(stop) => return End::Stopped,
-            _ = ticks.tick() => {
-                if let Err(error) = open.socket.send(&next.to_string()).await {
-                    return End::Broken(error);
-                }
-                awaited.push_back(next);
-                next += 1;
-            }
             message = open.socket.next() => match message {
                 Ok(Message::Text(text)) => {
                     let expected = awaited.pop_front().map(|number| format!("{} {number}", open.pod));
@@ -109,6 +104,24 @@ async fn talk(open: &mut Open, plan: &Plan, tally: &Tally, stop: &mut watch::Rec
                 Ok(_) => {}
                 Err(error) => return End::Broken(error),
             },
+            _ = ticks.tick() => {
+                if let Err(error) = open.socket.send(&next.to_string()).await {
+                    return last_word(&mut open.socket, error).await;
+                }
+                awaited.push_back(next);
+                next += 1;
+            }
+        }
+    }
+}
+
+/// Why nothing can be sent any more: the other side may have closed in order a moment before.
+async fn last_word(socket: &mut WebSocket, error: anyhow::Error) -> End {
+    loop {
+        match timeout(CLOSING, socket.next()).await {
+            Ok(Ok(Message::Close(frame))) => return End::Close(frame.map_or(1005, |frame| frame.code.into())),
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return End::Broken(error),
         }
     }
 }
