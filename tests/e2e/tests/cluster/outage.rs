@@ -15,8 +15,7 @@ const SCRIPT: &str = "tests/cluster/cluster";
 /// E2E_OUTAGE says for how many seconds. Only with the local cluster, whose API server can be stopped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traffic_survives_the_api_server() {
-    if std::env::var("CLUSTER").as_deref() != Ok("local") {
-        println!("not asked: the API server of this cluster cannot be stopped; CLUSTER=local has one that can");
+    if !can_be_stopped() {
         return;
     }
     let cluster = Cluster::connect().await;
@@ -62,11 +61,19 @@ async fn traffic_survives_the_api_server() {
     recovered(&cluster).await;
 }
 
+/// Whether the cluster is one whose API server a test may stop; says so when it is not.
+fn can_be_stopped() -> bool {
+    let local = std::env::var("CLUSTER").as_deref() == Ok("local");
+    if !local {
+        println!("not asked: the API server of this cluster cannot be stopped; CLUSTER=local has one that can");
+    }
+    local
+}
+
 /// Every container of Penstock is killed meanwhile, and the kubelet starts it again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_without_the_api_server_serves_what_was_read_last() {
-    if std::env::var("CLUSTER").as_deref() != Ok("local") {
-        println!("not asked: the API server of this cluster cannot be stopped; CLUSTER=local has one that can");
+    if !can_be_stopped() {
         return;
     }
     let cluster = Cluster::connect().await;

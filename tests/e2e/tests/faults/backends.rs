@@ -3,7 +3,7 @@
 use penstock_e2e::load::Departures;
 use penstock_testkit::{DEADLINE, Signal, until};
 
-use crate::site::{Site, addresses, three};
+use crate::site::{Site, addresses, goes_well, three};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backend_that_is_killed_costs_only_its_websockets() {
@@ -34,10 +34,7 @@ async fn a_backend_that_stands_still_costs_what_it_had_taken() {
     site.one_down().await;
     // What it had taken ends with requestTimeout.
     site.nothing_waits().await;
-    let errors = load.report().errors;
-    let answered = load.report().answered;
-    until("more answers", DEADLINE, || async { load.report() }, |report| report.answered >= answered + 200).await;
-    assert_eq!(load.report().errors, errors, "none once it is down: {}", load.report());
+    goes_well(&load).await;
     backends[0].process.signal(Signal::Continue);
     site.healthy(3).await;
     let report = load.stop().await;

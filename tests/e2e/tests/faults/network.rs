@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::site::{Backend, Site, addresses};
+use crate::site::{Backend, Site, addresses, goes_well};
 
 /// The program between both sides; its namespace goes with it.
 struct Wire {
@@ -96,9 +96,7 @@ async fn a_backend_out_of_reach_costs_what_it_had_taken() {
     wire.is("cut 10.231.0.2");
     site.one_down().await;
     site.nothing_waits().await;
-    let (errors, answered) = (load.report().errors, load.report().answered);
-    until("more answers", DEADLINE, || async { load.report() }, |report| report.answered >= answered + 200).await;
-    assert_eq!(load.report().errors, errors, "none once it is down: {}", load.report());
+    goes_well(&load).await;
     wire.is("clear");
     site.healthy(3).await;
     let report = load.stop().await;

@@ -176,6 +176,15 @@ pub(crate) fn rule(name: &str, host: &str) -> String {
     )
 }
 
+/// From now on nothing fails: 200 more answers, and no error.
+pub(crate) async fn goes_well(load: &Load) {
+    let before = load.report();
+    let more = |report: &Report| report.answered >= before.answered + 200;
+    until("more answers", DEADLINE, || async { load.report() }, more).await;
+    let after = load.report();
+    assert_eq!(after.errors, before.errors, "none once it is down: {after}");
+}
+
 /// Three of them on this machine.
 pub(crate) async fn three() -> Vec<Backend> {
     let mut all = Vec::new();
