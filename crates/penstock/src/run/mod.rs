@@ -8,6 +8,7 @@ mod probe;
 mod report;
 mod source;
 mod status;
+mod traces;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let log = args.logs_access().then(|| AccessLog::to_stdout(args.access_log_sample)).transpose();
     let log = log.context("cannot start the access log")?;
     let recent = log.clone();
+    let traces = traces::start(&args, &registry)?;
     let sources = Sources {
         registry: registry.clone(),
         readiness: readiness.clone(),
@@ -73,6 +75,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         resolvers: args.resolver_addresses(),
         backend_addresses: AddressRule::new(move |address| translation.permits(address)),
         access_log: log,
+        tracing: traces.as_ref().map(|traces| traces.tracing.clone()),
         metrics_per_rule: args.metrics_per_rule,
         metrics_retention: args.metrics_retention,
         collect: allocator::collect,
@@ -100,6 +103,9 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     observing.abort();
     draining.abort();
     plane.stop();
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     drop(admin);
     Ok(exit.into())
 }
