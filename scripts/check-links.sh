@@ -26,9 +26,10 @@ never model      "kube.*|k8s-openapi" "tokio.*" "serde_json"
 never api        "$KUBE" "tokio.*"
 never translate  "$KUBE" "tokio.*" "hyper.*"
 never routing    "kube.*|k8s-openapi" "tokio.*"
-never controller "penstock-(dataplane|routing|runtime)"
+never controller "penstock-(dataplane|routing|runtime|otlp)"
 never dataplane  "kube.*|k8s-openapi" "penstock-(api|translate|controller|runtime)"
-never runtime    "kube.*|k8s-openapi" "penstock-(api|model|routing|translate|controller|dataplane)"
+never otlp       "kube.*|k8s-openapi" "penstock-(api|model|routing|translate|controller|dataplane|runtime)"
+never runtime    "kube.*|k8s-openapi" "penstock-(api|model|routing|translate|controller|dataplane|otlp)"
 (( failed == 0 )) || exit 1
 
 # The controller speaks HTTP as a client only.

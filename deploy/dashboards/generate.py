@@ -129,8 +129,9 @@ ROWS = [
     ("Process", [
         ("timeseries", 6, "CPU", "Cores in use.", "short", [(of_penstock(f"rate(process_cpu_seconds_total{{{PROCESS}}}[$__rate_interval])"), "{{instance}}")]),
         ("timeseries", 6, "Memory", "Resident.", "bytes", [(of_penstock(f"process_resident_memory_bytes{{{PROCESS}}}"), "{{instance}}")]),
-        ("timeseries", 6, "Lost lines of the access log", "Nobody reads them fast enough.", "short",
-         [(rate("access_log_lost_total", PROCESS, "instance"), "{{instance}}")]),
+        ("timeseries", 6, "Lost lines and spans", "Of the access log: nobody reads them fast enough. Of traces: the queue is full, or the collector is away.", "short",
+         [(rate("access_log_lost_total", PROCESS, "instance"), "lines {{instance}}"),
+          (rate("traces_dropped_total", PROCESS, "instance, reason"), "spans {{instance}} {{reason}}")]),
         ("table", 6, "Versions", "And since when each replica runs.", "dateTimeFromNow",
          [(f"1000 * process_start_time_seconds{{{PROCESS}}} * on (job, instance) group_left (version) penstock_build_info", "")]),
     ]),

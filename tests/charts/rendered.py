@@ -177,7 +177,7 @@ class Everything(unittest.TestCase):
     def test_arguments(self):
         self.assertEqual(arguments(self.objects), [
             "run", "--class=edge", "--gateway-service=own", "--drain-delay=1m", "--drain-timeout=1h30m", "--drain-spread=90s500ms",
-            "--proxy-protocol=optional", "--access-log=off", "--access-log-sample=0.05", "--log-format=text", "--trusted-proxies=10.0.0.0/8,2001:db8::/32",
+            "--proxy-protocol=optional", "--access-log=off", "--access-log-sample=0.05", "--otlp-endpoint=http://collector.edge:4318", "--trace-sample=0.25", "--log-format=text", "--trusted-proxies=10.0.0.0/8,2001:db8::/32",
             "--workers=4", "--allow-external-name", "--metrics-per-rule", "--bind-address=::"])
 
     def test_environment(self):
@@ -268,6 +268,8 @@ class Refused(unittest.TestCase):
             ("replicas=3", "additional properties 'replicas' not allowed"),
             ("image.name=x", "additional properties 'name' not allowed"),
             ("trustedProxies={10.0.0.1}", "trustedProxies"),
+            ("tracing.endpoint=collector:4317", "tracing/endpoint"),
+            ("tracing.sample=2", "tracing/sample"),
             ("metrics.prometheusRule.enabled=true,metrics.prometheusRule.disabled={PenstockIdle}", "there is no alert PenstockIdle"),
         ]:
             refused = helm("penstock", "--set", settings)

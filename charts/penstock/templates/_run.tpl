@@ -14,6 +14,10 @@
 {{- if ne (float64 .Values.accessLogSample) 1.0 }}
 - --access-log-sample={{ .Values.accessLogSample }}
 {{- end }}
+{{- with .Values.tracing.endpoint }}
+- --otlp-endpoint={{ . }}
+- --trace-sample={{ $.Values.tracing.sample }}
+{{- end }}
 - --log-format={{ .Values.logFormat }}
 {{- with .Values.trustedProxies }}
 - --trusted-proxies={{ join "," . }}

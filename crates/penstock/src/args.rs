@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use ipnet::IpNet;
+use penstock_otlp::Endpoint;
 
 pub(crate) use values::{
     AccessLogForm, GatewayService, LogForm, NamespacedName, PortMapping, ProxyProtocolMode, ResolverAddress,
@@ -124,6 +125,14 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "PENSTOCK_ACCESS_LOG_SAMPLE", value_name = "SHARE", default_value = "1", value_parser = values::share)]
     pub(crate) access_log_sample: f64,
 
+    /// Send traces to this collector: OTLP over HTTP, to URL/v1/traces [default: $OTEL_EXPORTER_OTLP_ENDPOINT, else none are made]
+    #[arg(long, env = "PENSTOCK_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<Endpoint>,
+
+    /// Of requests that come without a trace, sample this share: 0 none, 1 all. In a trace that a client began, its own decision counts
+    #[arg(long, env = "PENSTOCK_TRACE_SAMPLE", value_name = "SHARE", default_value = "0.01", value_parser = values::share)]
+    pub(crate) trace_sample: f64,
+
     /// Form of the log on standard error [default: text standalone, json in a cluster]
     #[arg(long, env = "PENSTOCK_LOG_FORMAT", value_name = "FORM")]
     pub(crate) log_format: Option<LogForm>,
@@ -173,6 +182,8 @@ mod tests {
             ["--resolver", "10.0.0.10:0"],
             ["--access-log-sample", "1.5"],
             ["--access-log-sample", "NaN"],
+            ["--trace-sample", "2"],
+            ["--otlp-endpoint", "collector:4317"],
         ] {
             let error = run(&flags).expect_err(flags[1]).to_string();
             assert!(error.contains(flags[0]), "{error}");

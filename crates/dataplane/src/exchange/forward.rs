@@ -22,6 +22,7 @@ use super::{Downstream, Guard, Interim, affinity, answer};
 use crate::cluster::{Active, Asked, Full, LiveCluster, LiveEndpoint, Place, Token, client_hash};
 use crate::plane::{Failing, Noticed};
 use crate::route_state::{NoEndpoint, RouteState};
+use crate::trace::{Context, Onward};
 use crate::upstream::h1::{BodyFraming, BodyLength, EncodeError, RequestHead, ResponseHead};
 use crate::upstream::{Counted, Link};
 
@@ -38,6 +39,8 @@ pub(crate) struct Outbound<'a> {
     /// Headers of ours.
     pub(crate) added: &'a Added<'a>,
     pub(crate) headers: Headers<'a>,
+    /// Where it is in its trace, where requests are traced.
+    pub(crate) context: Option<&'a Context>,
     pub(crate) interim: Interim<'a>,
 }
 
@@ -98,11 +101,12 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
         record.sent_to(&endpoint);
         // Routing takes no time worth another look at the clock; waiting for a place does.
         let started = if record.attempts == 1 && place.is_none() { record.started() } else { Instant::now() };
+        let onward = out.context.map(|context| record.tried(context, out.forward, endpoint.address(), started));
         let active = endpoint.begin(place.take());
         let wanted = Wanted { fresh: stale, upgrade: protocol.is_some() };
         let attempt = async {
             let mut link = out.link(cluster, &active, wanted).await.map_err(|error| (error, Progress::Nothing))?;
-            if out.start(&mut link, protocol.as_ref(), length).is_err() {
+            if out.start(&mut link, protocol.as_ref(), length, onward.as_ref()).is_err() {
                 return Err((Failure::Client, Progress::Nothing));
             }
             let mut attempt = Attempt::new(&mut link, &mut body, out.forward.request_timeout, out.interim);
@@ -120,13 +124,14 @@ pub(crate) async fn forward(out: Outbound<'_>, mut body: Upload, mut record: Rec
             Ok((link, head, sent)) => {
                 out.judge(cluster, active.endpoint(), head.status.is_server_error());
                 let forward = out.forward;
-                record.backend_answered(&forward.pool, &forward.settings, started);
+                record.backend_answered(&forward.pool, &forward.settings, started, head.status);
                 let request = (!sent).then_some(body);
                 let begun = out.forward.affinity.as_ref().and_then(|_| cluster.token(active.endpoint()));
                 let begun = begun.filter(|token| Some(*token) != session);
                 return out.respond(link, head, request, (protocol.is_some(), begun), active, record, guard);
             }
             Err((failure, progress)) => {
+                record.attempt_failed(failure.reason());
                 if !failure.is_of_client() {
                     record.backend_failed(&out.forward.pool, &out.forward.settings, failure.reason());
                 }
@@ -192,7 +197,13 @@ impl Outbound<'_> {
     }
 
     /// Begins the request on a connection.
-    fn start(&self, link: &mut Link, protocol: Option<&HeaderValue>, length: BodyLength) -> Result<(), EncodeError> {
+    fn start(
+        &self,
+        link: &mut Link,
+        protocol: Option<&HeaderValue>,
+        length: BodyLength,
+        onward: Option<&Onward>,
+    ) -> Result<(), EncodeError> {
         let endpoint = Arc::clone(&link.endpoint);
         let host = self.host(&endpoint);
         let Parts { method, headers, .. } = self.parts;
@@ -206,16 +217,20 @@ impl Outbound<'_> {
             upgrade: protocol,
         };
         let is_head = *method == Method::HEAD;
-        match self.headers {
-            Headers::Passed => {
-                let extra = &|put: &mut dyn FnMut(&str, &[u8])| self.added.each(put);
-                let keep = &|name: &HeaderName| self.added.kept.keeps(name);
-                link.connection.start(&RequestHead { keep, extra, ..head }, length, is_head)
-            }
-            Headers::Rewritten(rewritten) => {
-                link.connection.start(&RequestHead { headers: &rewritten.headers, ..head }, length, is_head)
-            }
-        }
+        let kept = |name: &HeaderName| self.added.kept.keeps(name);
+        let added = |put: &mut dyn FnMut(&str, &[u8])| self.added.each(put);
+        let head = match self.headers {
+            Headers::Passed => RequestHead { keep: &kept, extra: &added, ..head },
+            Headers::Rewritten(rewritten) => RequestHead { headers: &rewritten.headers, ..head },
+        };
+        let Some(onward) = onward else { return link.connection.start(&head, length, is_head) };
+        let keep = |name: &HeaderName| onward.keeps(name) && (head.keep)(name);
+        let extra = |put: &mut dyn FnMut(&str, &[u8])| {
+            (head.extra)(put);
+            let (name, value) = onward.header();
+            put(name, value);
+        };
+        link.connection.start(&RequestHead { keep: &keep, extra: &extra, ..head }, length, is_head)
     }
 
     /// Once more is safe when nothing was sent yet, or the method is idempotent (RFC 9110 9.2.2) and no byte of a body is

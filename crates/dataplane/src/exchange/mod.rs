@@ -35,6 +35,7 @@ use penstock_routing::{Miss, RouteRequest};
 use crate::access_log::Client;
 use crate::route_state::RouteState;
 use crate::tls::ClientCertificate;
+use crate::trace::{Context, Trace};
 use crate::worker::Worker;
 
 pub(crate) use body::Body;
@@ -122,8 +123,11 @@ pub(crate) async fn answer(
 ) -> Response<Body> {
     let worker = &downstream.worker;
     let request_id = worker.request_id();
-    let client = worker.log.is_on().then(|| Box::new(downstream.client(parts, &request_id)));
-    let mut record = Record::new(worker, parts.method.clone(), client);
+    let context = worker.tracer.begin(&parts.headers);
+    let trace = context.filter(|context| context.sampled).map(Trace::new);
+    let told = worker.log.is_on() || trace.is_some();
+    let client = told.then(|| Box::new(downstream.client(parts, &request_id, context.as_ref())));
+    let mut record = Record::new(worker, parts.method.clone(), client, trace);
     let valid = match validate(parts) {
         Ok(valid) => valid,
         Err(refusal) => {
@@ -228,6 +232,7 @@ pub(crate) async fn answer(
                 authority,
                 added: &added,
                 headers,
+                context: context.as_ref(),
                 interim,
             };
             forward::forward(out, body, record, guard).await
@@ -278,12 +283,13 @@ impl Downstream {
         self.worker.metrics.refused(listener, reason);
     }
 
-    /// What the access log says about the client's side.
-    fn client(&self, parts: &request::Parts, request_id: &[u8]) -> Client {
+    /// What the access log and a span say about the client's side.
+    fn client(&self, parts: &request::Parts, request_id: &[u8], context: Option<&Context>) -> Client {
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let host = parts.uri.authority().map(|authority| authority.as_str().to_owned()).or_else(|| text("host"));
-        // W3C Trace Context: version-traceid-parentid-flags.
-        let trace_id = text("traceparent").and_then(|value| value.split('-').nth(1).map(str::to_owned));
+        // Where nothing is traced here, it may be elsewhere. W3C Trace Context: version-traceid-parentid-flags.
+        let passed = || text("traceparent").and_then(|value| value.split('-').nth(1).map(str::to_owned));
+        let trace_id = context.map(Context::trace_text).or_else(passed);
         Client {
             address: self.peer_text.clone().into(),
             peer: None,

@@ -1,21 +1,24 @@
 //! The record of one request: begun with its head, written when its answer (or its WebSocket) is over.
 
+mod written;
+
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
-use penstock_model::{ErrorPage, Name};
+use penstock_model::{ErrorPage, Forward, Name};
 
-use super::closed_by;
-use crate::access_log::{Client, Entry};
+use crate::access_log::Client;
 use crate::cluster::LiveEndpoint;
 use crate::metrics::{RouteMetrics, Scope};
 use crate::route_state::{ListenerState, RouteState};
+use crate::trace::{Context, Onward, Trace, Tried};
 use crate::tunnel::CloseReason;
 use crate::worker::Worker;
 
-/// What becomes metrics and a line of the access log. Written once, when dropped.
+/// What becomes metrics, a line of the access log, and spans. Written once, when dropped.
 #[derive(Debug)]
 pub(crate) struct Record {
     worker: Rc<Worker>,
@@ -42,13 +45,17 @@ pub(crate) struct Record {
     pub(crate) error: Option<&'static str>,
     /// Only where somebody reads it.
     client: Option<Box<Client>>,
+    /// Only where it is sampled; then there is a client.
+    trace: Option<Box<Trace>>,
 }
 
-/// What is said of a request whose client went away before the answer's head.
-const CLIENT_CLOSED: u16 = 499;
-
 impl Record {
-    pub(crate) fn new(worker: &Rc<Worker>, method: Method, client: Option<Box<Client>>) -> Self {
+    pub(crate) fn new(
+        worker: &Rc<Worker>,
+        method: Method,
+        client: Option<Box<Client>>,
+        trace: Option<Box<Trace>>,
+    ) -> Self {
         Self {
             worker: Rc::clone(worker),
             started: Instant::now(),
@@ -68,6 +75,7 @@ impl Record {
             close_reason: None,
             error: None,
             client,
+            trace,
         }
     }
 
@@ -126,19 +134,40 @@ impl Record {
         self.endpoint = self.client.is_some().then(|| Arc::clone(endpoint));
     }
 
+    /// An attempt begins, at an endpoint that was chosen at that time: what goes on to it says where in the trace it is.
+    pub(crate) fn tried(&mut self, context: &Context, to: &Forward, address: SocketAddr, chosen: Instant) -> Onward {
+        let Some(trace) = &mut self.trace else { return context.onward(context.span) };
+        let span = self.worker.tracer.span_id();
+        let began = chosen.saturating_duration_since(self.started);
+        let (pool, settings) = (Name::clone(&to.pool), Name::clone(&to.settings));
+        let (failed, status, error) = (None, None, None);
+        trace.attempts.begin(Tried { span, pool, settings, address, began, failed, status, error });
+        context.onward(span)
+    }
+
+    /// The attempt is over, without an answer.
+    pub(crate) fn attempt_failed(&mut self, reason: &'static str) {
+        if let Some(trace) = &mut self.trace {
+            trace.attempts.failed(self.started.elapsed(), reason);
+        }
+    }
+
     /// When its head was read.
     pub(crate) fn started(&self) -> Instant {
         self.started
     }
 
     /// The response head of the backend, chosen at that time, is there.
-    pub(crate) fn backend_answered(&mut self, pool: &Name, settings: &Name, chosen: Instant) {
+    pub(crate) fn backend_answered(&mut self, pool: &Name, settings: &Name, chosen: Instant, status: StatusCode) {
         let now = Instant::now();
         let took = now.saturating_duration_since(chosen);
         self.answered = Some(now.saturating_duration_since(self.started));
         self.backend_time = Some(took);
         if let Some(metrics) = &self.metrics {
             self.worker.metrics.backend_answered(metrics, pool, settings, took);
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.attempts.answered(status);
         }
     }
 
@@ -183,45 +212,5 @@ impl Record {
         metrics.received.inc_by(self.received);
         metrics.sent.inc_by(self.sent);
         self.worker.metrics.answered(&metrics, &self.method, status, self.took());
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        let gone = StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST);
-        let status = self.status.unwrap_or(gone);
-        if !self.websocket {
-            self.count(status);
-        }
-        let Some(client) = self.client.take() else { return };
-        let always = self.websocket || self.error.is_some() || status.is_client_error() || status.is_server_error();
-        if !self.worker.log.takes(always) {
-            return;
-        }
-        let [gateway, listener, rule] = self.labels();
-        let forward = self.route.as_ref().and_then(|route| route.forward());
-        let closed_by = self.close_reason.and_then(|reason| {
-            let settings = forward.map(|forward| &*forward.origin);
-            closed_by::of(reason, settings, self.endpoint.as_deref(), self.listener.as_deref())
-        });
-        self.worker.log.write(&Entry {
-            client: &client,
-            gateway,
-            listener,
-            rule,
-            pool: forward.map(|forward| &*forward.pool),
-            backend: self.endpoint.as_deref().map(|endpoint| &*endpoint.address),
-            method: self.method.as_str(),
-            status: status.as_u16(),
-            bytes_received: self.received,
-            bytes_sent: self.sent,
-            duration: self.took(),
-            backend_time: self.backend_time,
-            attempts: self.attempts,
-            upgrade: self.websocket.then_some("websocket"),
-            close_reason: self.close_reason.map(CloseReason::as_str),
-            closed_by,
-            error: self.error,
-        });
     }
 }

@@ -30,6 +30,7 @@ use crate::cluster::{LiveCluster, LiveEndpoint};
 use crate::metrics::{Endpoints, LocalMetrics, Metrics};
 use crate::probe::{ProbeNow, Probed};
 use crate::resolve::AddressRule;
+use crate::trace::{Tracer, Tracing};
 use crate::worker::{Clients, Command, Limits, Totals, Worker};
 
 pub(crate) use ejections::Failing;
@@ -60,6 +61,8 @@ pub struct Options {
     pub backend_addresses: AddressRule,
     /// Where access logs go.
     pub access_log: Option<AccessLog>,
+    /// How requests are traced; `None`: they are not, and headers about traces go on as they came.
+    pub tracing: Option<Tracing>,
     /// Duration histograms carry the rule.
     pub metrics_per_rule: bool,
     /// How long series stay whose rule, listener or backend is gone.
@@ -160,7 +163,7 @@ impl DataPlane {
             workers.push(sender);
             let (live, metrics, totals) = (Arc::clone(&live), metrics.clone(), Arc::clone(&totals));
             let noticed = noticed.clone();
-            let log = options.access_log.clone();
+            let (log, tracing) = (options.access_log.clone(), options.tracing.clone());
             let limits = Limits {
                 max_connections: (options.open_files / 10 * 9 / 2).max(16),
                 per_listener: options.max_connections_per_listener,
@@ -171,7 +174,9 @@ impl DataPlane {
             threads.push(spawn(format!("worker-{number}"), move || async move {
                 let lost = metrics.access_log_lost.with_label_values::<&str>(&[]);
                 let log = WorkerLog::new(log.as_ref(), lost);
-                Worker::new(live, LocalMetrics::new(metrics), log, totals, limits, noticed).run(receiver).await;
+                let tracer = Tracer::new(tracing.as_ref());
+                let worker = Worker::new(live, LocalMetrics::new(metrics), log, tracer, totals, limits, noticed);
+                worker.run(receiver).await;
             })?);
         }
         let told = workers.clone();

@@ -30,6 +30,7 @@ use crate::metrics::LocalMetrics;
 use crate::plane::Noticed;
 use crate::route_state::{ListenerState, Live};
 use crate::timer;
+use crate::trace::Tracer;
 use crate::tunnel::registry::Spread;
 use crate::tunnel::{CloseReason, Filter, Leaving, Registry};
 use crate::upstream::{Pool, Sessions};
@@ -109,6 +110,7 @@ pub(crate) struct Worker {
     pub(crate) tunnels: Registry,
     pub(crate) metrics: LocalMetrics,
     pub(crate) log: WorkerLog,
+    pub(crate) tracer: Tracer,
     pub(crate) totals: Arc<Totals>,
     pub(crate) limits: Limits,
     /// What clients of HTTP/2 may send ahead beyond what each connection has.
@@ -133,6 +135,7 @@ impl Worker {
         live: Arc<ArcSwap<Live>>,
         metrics: LocalMetrics,
         log: WorkerLog,
+        tracer: Tracer,
         totals: Arc<Totals>,
         limits: Limits,
         noticed: UnboundedSender<Noticed>,
@@ -144,6 +147,7 @@ impl Worker {
             tunnels: Registry::default(),
             metrics,
             log,
+            tracer,
             totals,
             limits,
             reserve: http2::Reserve::default(),

@@ -12,6 +12,7 @@ use super::accept::Counted;
 use super::{Limits, Totals, Worker};
 use crate::access_log::WorkerLog;
 use crate::metrics::{LocalMetrics, Metrics};
+use crate::trace::Tracer;
 
 /// A worker without a listener: it answers everything with 404.
 pub(super) struct Site {
@@ -28,7 +29,8 @@ impl Site {
         let failing = tokio::sync::mpsc::unbounded_channel().0;
         let live = Arc::new(ArcSwap::default());
         let local = LocalMetrics::new(metrics.clone());
-        Self { worker: Worker::new(live, local, log, Arc::new(Totals::default()), limits, failing), metrics }
+        let (tracer, totals) = (Tracer::new(None), Arc::new(Totals::default()));
+        Self { worker: Worker::new(live, local, log, tracer, totals, limits, failing), metrics }
     }
 
     pub(super) fn worker(&self) -> &Rc<Worker> {

@@ -12,6 +12,7 @@ mod problems;
 mod report;
 mod source;
 mod status;
+mod traces;
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -61,6 +62,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let log = args.logs_access().then(|| AccessLog::to_stdout(args.access_log_sample)).transpose();
     let log = log.context("cannot start the access log")?;
     let recent = log.clone();
+    let traces = traces::start(&args, &registry)?;
     let sources = Sources {
         registry: registry.clone(),
         readiness: readiness.clone(),
@@ -98,6 +100,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         resolvers: args.resolver_addresses(),
         backend_addresses: AddressRule::new(move |address| translation.permits(address)),
         access_log: log,
+        tracing: traces.as_ref().map(|traces| traces.tracing.clone()),
         metrics_per_rule: args.metrics_per_rule,
         metrics_retention: args.metrics_retention,
         collect: allocator::collect,
@@ -129,6 +132,9 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     observing.abort();
     draining.abort();
     plane.stop();
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     drop(admin);
     Ok(exit.into())
 }
