@@ -117,10 +117,10 @@ h2spec: ## Test HTTP/2 with h2spec against the built binary; needs Go
 	tests/h2spec/run.sh
 
 .PHONY: observability
-observability: ## Test metrics, alerts and dashboard with a real Prometheus against the built binary
+observability: ## Test metrics, alerts and dashboard with a real Prometheus; WRITE=yes writes docs/reference/metrics.md
 	@$(SETUP) rust cc openssl yaml prometheus
 	@$(CARGO) build --locked -p penstock
-	tests/observability/run.sh
+	tests/observability/run.sh $(if $(WRITE),--write)
 
 .PHONY: dashboard
 dashboard: ## Test the dashboard in a headless Chromium; screenshots go to target/dashboard

@@ -3,7 +3,7 @@
 
     scripts/reference.py [--check] PENSTOCK     (the built binary; needs PyYAML)
 
-Metrics are in docs/operations.md, which `make observability` holds against what is served.
+metrics.md there is written, and held against what is served, by `make observability`.
 """
 
 import difflib

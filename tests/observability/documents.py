@@ -5,21 +5,39 @@ import re
 from stack import ROOT
 
 PAGE = (ROOT / "docs/operations.md").read_text()
-# Nobody is elected outside of a cluster.
-CLUSTER_ONLY = {"penstock_leader"}
+REFERENCE = ROOT / "docs/reference/metrics.md"
+# Nobody is elected outside of a cluster: what nobody serves here, with its labels.
+CLUSTER_ONLY = {"penstock_leader": ("gauge", "1: this replica writes statuses; only in a cluster, elsewhere nobody is elected.", set())}
+HEAD = """# Metrics
+
+<!-- Written by tests/observability from what the built binary serves: make observability WRITE=yes. Do not edit. -->
+
+What the reasons mean, and what to do about alerts, is in [operations](../operations.md#metrics).
+
+| metric | type | labels | what |
+|---|---|---|---|
+"""
 
 
-def check_metrics(metrics):
-    """Names and labels in the table are those of /metrics, once everything has happened that makes a series."""
-    documented = {name: set(re.findall(r"\w+", labels)) for name, labels in re.findall(r"^\| `((?:penstock|process)_\w+)` \| ([^|]*) \|", PAGE, re.M)}
-    found = {}
-    for name in re.findall(r"^# TYPE (\w+)", metrics, re.M):
+def families(metrics):
+    """Type, help and labels of each family, once everything has happened that makes a series."""
+    helps = dict(re.findall(r"^# HELP (\w+) (.*)$", metrics, re.M))
+    found = dict(CLUSTER_ONLY)
+    for name, kind in re.findall(r"^# TYPE (\w+) (\w+)$", metrics, re.M):
         series = re.findall(rf"^{name}(?:_bucket)?(?:\{{(.*)\}})? ", metrics, re.M)
-        found[name] = {label for labels in series for label in re.findall(r'(\w+)="', labels) if label != "le"}
-    assert documented.keys() - found.keys() == CLUSTER_ONLY, f"not in /metrics: {documented.keys() - found.keys()}"
-    assert not found.keys() - documented.keys(), f"not in docs/operations.md: {found.keys() - documented.keys()}"
-    for name, labels in found.items():
-        assert documented[name] == labels, f"labels of {name}: {sorted(labels)}, documented: {sorted(documented[name])}"
+        found[name] = kind, helps[name], {label for labels in series for label in re.findall(r'(\w+)="', labels) if label != "le"}
+    return found
+
+
+def check_metrics(metrics, write):
+    """The reference has every family as it is, and this page every reason."""
+    rows = [f"| `{name}` | {kind} | {', '.join(sorted(labels))} | {text} |" for name, (kind, text, labels) in sorted(families(metrics).items())]
+    page = HEAD + "\n".join(rows) + "\n"
+    if write:
+        REFERENCE.write_text(page)
+    written = REFERENCE.read_text() if REFERENCE.exists() else ""
+    different = set(page.splitlines()) ^ set(written.splitlines())
+    assert not different, "docs/reference/metrics.md differs from what is served (make observability WRITE=yes):\n" + "\n".join(sorted(different))
     for reason in set(re.findall(r'^penstock_(?:refused|backend_errors|websocket_closed)_total\{.*reason="(\w+)"', metrics, re.M)):
         assert f"`{reason}`" in PAGE, f"reason {reason} is not in docs/operations.md"
 

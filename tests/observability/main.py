@@ -17,7 +17,8 @@ from stack import ROOT, Gateway, Prometheus, eventually, free_port
 
 
 class Test:
-    def __init__(self, folder):
+    def __init__(self, folder, write):
+        self.write = write
         self.backend, self.pool = Backend(), [Backend(), Backend()]
         self.gateway = Gateway(folder)
         # Lives for five days and has just begun, as those that are renewed every few days: nothing to be alarmed at.
@@ -139,10 +140,10 @@ class Test:
         assert not untested, f"alerts without a test that fires them: {untested}"
         documents.check_alerts(rules)
         metrics = self.gateway.metrics()
-        documents.check_metrics(metrics)
+        documents.check_metrics(metrics, self.write)
         lint = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True, text=True, check=False)
         assert lint.returncode == 0 and not lint.stdout + lint.stderr, f"promtool check metrics: {lint.stdout}{lint.stderr}"
-        print("metrics: the linter finds nothing, docs/operations.md has every name, label and reason")
+        print("metrics: the linter finds nothing, the reference has every name, type and label, docs/operations.md every reason")
 
 
 class Idle:
@@ -169,7 +170,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("observability: ended by SIGTERM"))
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        test = Test(pathlib.Path(folder))
+        test = Test(pathlib.Path(folder), write=sys.argv[1:] == ["--write"])
         try:
             print("== faults and their alerts")
             test.faults()

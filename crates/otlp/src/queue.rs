@@ -33,10 +33,15 @@ impl Counters {
     /// # Errors
     /// They are there already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let exported = IntCounter::new("penstock_traces_exported_total", "Spans that the collector took.")?;
+        let exported = IntCounter::new(
+            "penstock_traces_exported_total",
+            "Spans that the collector took; 0 where nothing is traced.",
+        )?;
         registry.register(Box::new(exported.clone()))?;
-        let dropped =
-            Opts::new("penstock_traces_dropped_total", "Spans dropped: no room in the queue, or no collector.");
+        let dropped = Opts::new(
+            "penstock_traces_dropped_total",
+            "Spans that the collector did not get: full (the queue), failed (it was away for too long), rejected (it said no).",
+        );
         let dropped = IntCounterVec::new(dropped, &["reason"])?;
         registry.register(Box::new(dropped.clone()))?;
         let because = |reason| dropped.with_label_values(&[reason]);

@@ -38,8 +38,8 @@ impl ProcessCollector {
         Ok(Self {
             cpu: Mutex::new(Counter::with_opts(cpu)?),
             resident: gauge("process_resident_memory_bytes", "Resident memory, in bytes.")?,
-            open_fds: gauge("process_open_fds", "Open file descriptors.")?,
-            max_fds: gauge("process_max_fds", "Limit of open file descriptors.")?,
+            open_fds: gauge("process_open_fds", "Open file descriptors; a proxied connection or WebSocket has two.")?,
+            max_fds: gauge("process_max_fds", "Their limit; accepting pauses at 90 %.")?,
             threads: gauge("process_threads", "Threads.")?,
             start_time,
         })

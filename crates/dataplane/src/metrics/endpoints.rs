@@ -32,7 +32,7 @@ impl Gauges {
         Ok(Self {
             up: gauge(
                 "backend_up",
-                "1 when an endpoint takes traffic, 0 when its probes or its requests say that it should not.",
+                "1: takes traffic; 0: its probes fail, or it is ejected because its requests did.",
             )?,
             connections: gauge(
                 "backend_connections",

@@ -70,8 +70,12 @@ impl Metrics {
         };
         let rule = ["gateway", "listener", "rule"];
         let duration: &[&str] = if per_rule { &rule } else { &rule[..2] };
-        let config_apply =
-            histogram("config_apply_seconds", "Time to bring a configuration into the traffic.", &["stage"], &SECONDS)?;
+        let config_apply = histogram(
+            "config_apply_seconds",
+            "From a configuration to the traffic; apply is the whole, compile the part until the table is made.",
+            &["stage"],
+            &SECONDS,
+        )?;
         // There before the first configuration, so that its arrival is an increase from 0.
         for stage in ["compile", "apply"] {
             config_apply.with_label_values(&[stage]);
@@ -79,7 +83,7 @@ impl Metrics {
         Ok(Self {
             requests: counter(
                 "requests_total",
-                "Requests answered.",
+                "Answers; rule none: no rule took the request; method other: none of RFC 9110 or PATCH.",
                 &["gateway", "listener", "rule", "code", "method"],
             )?,
             request_duration: histogram(
@@ -96,12 +100,20 @@ impl Metrics {
             )?,
             request_bytes: counter(
                 "request_bytes_total",
-                "Bytes of bodies.",
+                "Bytes of bodies, received from clients and sent to them.",
                 &["gateway", "listener", "rule", "direction"],
             )?,
-            refused: counter("refused_total", "Requests and connections refused.", &["listener", "reason"])?,
-            backend_errors: counter("backend_errors_total", "Failed attempts.", &["pool", "settings", "reason"])?,
-            websocket_open: gauge("websocket_open", "WebSockets open now.", &rule)?,
+            refused: counter(
+                "refused_total",
+                "Requests and connections refused; listener none: before it was known.",
+                &["listener", "reason"],
+            )?,
+            backend_errors: counter(
+                "backend_errors_total",
+                "Attempts that failed; a retry may have hidden them from the client.",
+                &["pool", "settings", "reason"],
+            )?,
+            websocket_open: gauge("websocket_open", "WebSockets now.", &rule)?,
             websocket_opened: counter("websocket_opened_total", "WebSockets opened.", &rule)?,
             websocket_closed: counter(
                 "websocket_closed_total",
@@ -110,16 +122,20 @@ impl Metrics {
             )?,
             websocket_bytes: counter(
                 "websocket_bytes_total",
-                "Bytes relayed after the handshake, added when a WebSocket ends.",
+                "Bytes relayed, from_client and from_backend; added when the WebSocket ends.",
                 &["gateway", "listener", "rule", "direction"],
             )?,
             websocket_duration: histogram(
                 "websocket_duration_seconds",
-                "How long WebSockets were open.",
+                "How long WebSockets were open that ended.",
                 &rule[..2],
                 &LONG_SECONDS,
             )?,
-            connections_open: gauge("connections_open", "Client connections open now.", &rule[..2])?,
+            connections_open: gauge(
+                "connections_open",
+                "Client connections now; listeners that share a port count as the first of them.",
+                &rule[..2],
+            )?,
             connections: counter("connections_total", "Client connections accepted.", &rule[..2])?,
             backend_ejections: counter(
                 "backend_ejections_total",
@@ -133,11 +149,11 @@ impl Metrics {
             )?,
             probe_duration: histogram(
                 "probe_duration_seconds",
-                "Duration of probes.",
+                "How long probes take.",
                 &["pool", "settings"],
                 &SECONDS,
             )?,
-            probes: counter("probes_total", "Probes made.", &["pool", "settings", "result"])?,
+            probes: counter("probes_total", "Probes, success or failure.", &["pool", "settings", "result"])?,
             dns_lookups: counter(
                 "dns_lookups_total",
                 "DNS names of backends looked up, by result: success, not_found, failure, timeout.",
@@ -156,7 +172,7 @@ impl Metrics {
             )?,
             access_log_lost: counter(
                 "access_log_lost_total",
-                "Access log lines dropped: nobody reads them fast enough.",
+                "Lines of the access log that nobody read fast enough.",
                 &[],
             )?,
             per_rule,

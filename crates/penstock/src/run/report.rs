@@ -18,9 +18,16 @@ struct Gauges {
 
 impl Gauges {
     fn register(registry: &Registry, election: bool) -> prometheus::Result<Self> {
-        let generation = IntGauge::new("penstock_config_generation", "Configurations published since the start.")?;
-        let leader = IntGauge::new("penstock_leader", "1 while this replica writes statuses.")?;
-        let problems = Opts::new("penstock_config_problems", "Refused inputs now, by kind of the object and reason.");
+        let generation = IntGauge::new(
+            "penstock_config_generation",
+            "Configurations published since the start of this replica; not comparable between replicas.",
+        )?;
+        let leader = IntGauge::new(
+            "penstock_leader",
+            "1: this replica writes statuses; only in a cluster, elsewhere nobody is elected.",
+        )?;
+        let problems =
+            Opts::new("penstock_config_problems", "Parts of objects that have no effect, and warnings, now.");
         let problems = IntGaugeVec::new(problems, &["kind", "reason"])?;
         registry.register(Box::new(generation.clone()))?;
         // Where nobody is elected, a 0 would look like a cluster without a leader.
