@@ -3,9 +3,9 @@
 //! Controller → configuration → data plane → what it observed → statuses. The admin server comes first, so that probes of
 //! a starting Pod get an answer, and leaves last, so that metrics answer while everything else drains.
 
-mod allocator;
 mod diff;
 mod explain;
+mod memory;
 mod overview;
 mod probe;
 mod problems;
@@ -103,7 +103,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         tracing: traces.as_ref().map(|traces| traces.tracing.clone()),
         metrics_per_rule: args.metrics_per_rule,
         metrics_retention: args.metrics_retention,
-        collect: allocator::collect,
+        collect: memory::collect,
     };
     let inputs = Inputs { config: outputs.config, endpoints: outputs.endpoints, tickets: outputs.tickets };
     let plane = Arc::new(DataPlane::start(&options, &registry, inputs)?);
@@ -112,7 +112,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (objects, options) = (outputs.objects, source.translation.clone());
     // Only ever set once.
     let _ = differ.set(diff::Diff { objects, options, plane: Arc::clone(&plane) });
-    let settling = tokio::spawn(allocator::settle(outputs.state.clone()));
+    let settling = tokio::spawn(memory::settle(outputs.state.clone()));
     let reporting =
         tokio::spawn(report::report(registry, outputs.state, plane.observed(), !args.standalone(), problems));
     let observing = tokio::spawn(observe(plane.observed(), observed_sender, readiness.clone()));
