@@ -98,6 +98,18 @@ impl Process {
         ProcessBuilder { program: program.into(), args: Vec::new(), env: Vec::new() }
     }
 
+    /// Bytes of memory that are its own: not those of files, such as the program itself, that it has in memory as well.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn own_memory(&self) -> f64 {
+        let rollup = self.id().map(|id| std::fs::read_to_string(format!("/proc/{id}/smaps_rollup")));
+        let rollup = rollup.expect("the process was started").expect("the process runs");
+        let own = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")?.trim().strip_suffix(" kB"));
+        own.and_then(|kilobytes| kilobytes.parse::<f64>().ok()).expect("proc_pid_smaps(5)") * 1024.0
+    }
+
     /// Its process id; none when it has ended and was waited for.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
