@@ -95,35 +95,25 @@ impl<T> Same for Vec<Arc<T>> {
 }
 
 impl<K: Ord + Clone, V: Same + Clone> Table<K, V> {
+    /// Goes through both side by side. Most objects are the very same ones, whose keys need no comparison: an object never
+    /// changes its key.
     fn update(&mut self, now: &BTreeMap<K, V>, changed: &mut BTreeSet<K>) {
-        // In most cases no object came or went: values change in place. An object never changes its key.
-        let mut agreed = 0;
-        for ((key, value), (new_key, new)) in self.0.iter_mut().zip(now) {
-            if !value.same(new) {
-                if key != new_key {
-                    break;
-                }
-                changed.insert(key.clone());
-                *value = new.clone();
+        let mut old = std::mem::replace(&mut self.0, Vec::with_capacity(now.len())).into_iter().peekable();
+        for (key, value) in now {
+            if let Some(same) = old.next_if(|(_, old)| old.same(value)) {
+                self.0.push(same);
+                continue;
             }
-            agreed += 1;
-        }
-        if agreed == self.0.len() && agreed == now.len() {
-            return;
-        }
-        let mut old = self.0.drain(agreed..).peekable();
-        let mut rest = Vec::with_capacity(now.len() - agreed);
-        for (key, value) in now.iter().skip(agreed) {
             while let Some((gone, _)) = old.next_if(|(old, _)| old < key) {
                 changed.insert(gone);
             }
-            if !old.next_if(|(old, _)| old == key).is_some_and(|(_, old)| old.same(value)) {
+            let before = old.next_if(|(old, _)| old == key);
+            if !before.is_some_and(|(_, old)| old.same(value)) {
                 changed.insert(key.clone());
             }
-            rest.push((key.clone(), value.clone()));
+            self.0.push((key.clone(), value.clone()));
         }
         changed.extend(old.map(|(gone, _)| gone));
-        self.0.extend(rest);
     }
 }
 
