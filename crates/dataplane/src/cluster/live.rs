@@ -1,6 +1,7 @@
 //! A cluster that lives: the current configuration of it and its endpoints, one swapped pointer each.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
@@ -137,6 +138,13 @@ impl LiveCluster {
     /// Its endpoints.
     pub fn endpoints(&self) -> Vec<Arc<LiveEndpoint>> {
         self.members.load().all.clone()
+    }
+
+    /// The endpoint of an address: the list is in their order.
+    pub(crate) fn endpoint(&self, address: SocketAddr) -> Option<Arc<LiveEndpoint>> {
+        let members = self.members.load();
+        let place = members.all.binary_search_by(|endpoint| endpoint.endpoint.address.cmp(&address)).ok()?;
+        members.all.get(place).cloned()
     }
 
     /// Its endpoints, each with whether it takes traffic.

@@ -46,7 +46,8 @@ fn endpoints(cluster: &LiveCluster, reasons: &Reasons, ejections: &Ejections) ->
         .iter()
         .map(|(endpoint, takes_traffic)| {
             let (address, health) = (endpoint.endpoint.address, endpoint.health());
-            let probed = reasons.get(&(id.clone(), address)).filter(|_| health == Health::Down).cloned();
+            let down = health == Health::Down;
+            let probed = if down { reasons.get(&(id.clone(), address)).cloned() } else { None };
             let reason = probed.or_else(|| ejections.reason(endpoint).map(str::to_owned));
             ObservedEndpoint {
                 address,

@@ -1,5 +1,8 @@
 //! The plane's loop: one event at a time, nothing shared.
 
+mod health;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,15 +13,15 @@ use tokio::sync::{mpsc, watch};
 
 use super::certificates::Expiries;
 use super::clusters::Clusters;
-use super::ejections::{Ejections, Failing};
+use super::ejections::Ejections;
 use super::idle::IdleCloses;
 use super::listeners::Leaving;
 use super::names::FirstAnswers;
 use super::observe::{Ports, Reasons, Seen};
+use super::settling::Settling;
 use super::sweep::Sweep;
 use super::tickets::Tickets;
 use super::{Inputs, Noticed, Options, Order, View, listeners, names, sockets, until};
-use crate::cluster::Health;
 use crate::metrics::Metrics;
 use crate::probe::{Probes, Report};
 use crate::resolve::Names;
@@ -49,6 +52,9 @@ pub(super) struct Plane {
     first_answers: FirstAnswers,
     reasons: Reasons,
     seen: Seen,
+    /// Clusters with results of probes that are not in `seen` yet, and when they will be.
+    unseen: BTreeSet<ClusterId>,
+    look_at: Option<Instant>,
     noticed: mpsc::UnboundedReceiver<Noticed>,
     ejections: Ejections,
     idle: IdleCloses,
@@ -61,6 +67,7 @@ pub(super) struct Plane {
     closing: bool,
     /// When ports that could not be bound are tried again.
     bind_again: Option<Instant>,
+    settling: Settling,
 }
 
 /// How often old tables are looked at while there are any.
@@ -99,6 +106,8 @@ impl Plane {
             reports,
             reasons: Reasons::default(),
             seen: Seen::default(),
+            unseen: BTreeSet::new(),
+            look_at: None,
             noticed,
             ejections: Ejections::default(),
             idle: IdleCloses::default(),
@@ -109,6 +118,7 @@ impl Plane {
             old: Vec::new(),
             closing: false,
             bind_again: None,
+            settling: Settling::default(),
         }
     }
 
@@ -140,6 +150,7 @@ impl Plane {
                     self.publish_observed(&[]);
                 }
                 Some(report) = self.reports.recv() => self.report(&report),
+                () = until(self.look_at) => self.look(),
                 Some(noticed) = self.noticed.recv() => match noticed {
                     Noticed::Failing(failing) => self.eject(&failing),
                     Noticed::Closed(closed) => {
@@ -155,6 +166,10 @@ impl Plane {
                 () = self.tickets.changed() => self.exchange_tickets(),
                 () = until(self.ejections.next()) => self.take_back(),
                 () = until(self.bind_again) => self.bind_again(),
+                () = until(self.settling.due()) => {
+                    (self.options.collect)();
+                    self.settling.settled(Instant::now());
+                }
                 found = self.sweep.found(&self.metrics, &self.config) => {
                     self.sweep.remove(found, &self.metrics, &self.config);
                 }
@@ -338,61 +353,8 @@ impl Plane {
         self.publish_observed(changed);
     }
 
-    /// A probe changed its mind about an endpoint.
-    fn report(&mut self, report: &Report) {
-        for id in &report.clusters {
-            let Some(cluster) = self.clusters.get(id) else { continue };
-            for endpoint in cluster.endpoints().iter().filter(|endpoint| endpoint.endpoint.address == report.address) {
-                let before = endpoint.health();
-                if before == Health::Down && report.health == Health::Up {
-                    self.ejections.forgive(endpoint);
-                    endpoint.begin_anew(Instant::now());
-                }
-                if endpoint.set_health(report.health) {
-                    tracing::info!(
-                        pool = %cluster.config().pool, endpoint = %report.address, health = report.health.as_str(),
-                        reason = report.reason.as_deref().unwrap_or(""), "health changed"
-                    );
-                }
-            }
-            cluster.refresh();
-            match &report.reason {
-                Some(reason) => self.reasons.insert((id.clone(), report.address), reason.clone()),
-                None => self.reasons.remove(&(id.clone(), report.address)),
-            };
-        }
-        self.publish_observed(&report.clusters);
-    }
-
-    /// Requests of an endpoint fail.
-    fn eject(&mut self, failing: &Failing) {
-        let live = self.clusters.get(&failing.cluster.id());
-        if !live.is_some_and(|live| Arc::ptr_eq(live, &failing.cluster)) {
-            return;
-        }
-        let Some(time) = self.ejections.eject(failing, Instant::now()) else { return };
-        let config = failing.cluster.config();
-        tracing::warn!(
-            pool = %config.pool, endpoint = %failing.endpoint.address, ?time,
-            "ejected: {} requests in a row failed", config.outlier.consecutive_failures
-        );
-        self.metrics.backend_ejections.with_label_values(&[&*config.pool, &*config.settings]).inc();
-        failing.cluster.refresh();
-        self.publish_observed(&[failing.cluster.id()]);
-    }
-
-    /// Ejected endpoints whose time is over.
-    fn take_back(&mut self) {
-        let back: Vec<ClusterId> = self.ejections.take_back(Instant::now()).into_iter().collect();
-        for id in &back {
-            if let Some(cluster) = self.clusters.get(id) {
-                cluster.refresh();
-            }
-        }
-        self.publish_observed(&back);
-    }
-
     fn publish_observed(&mut self, changed: &[ClusterId]) {
+        self.settling.disturbed(Instant::now());
         self.seen.look(changed, &self.clusters, &self.reasons, &self.ejections);
         let observed = Arc::new(Observed {
             generation: self.generation,

@@ -91,19 +91,29 @@ pub(super) async fn within(
     answer.unwrap_or(Err(Unhealthy::Timeout(probe.timeout)))
 }
 
+/// Most endpoints are spoken to in plain HTTP/1.1: what TLS and HTTP/2 take is on the heap, so that only they take it.
 async fn check(
     probe: &Probe,
     host: &str,
     connector: Option<&Arc<Connector>>,
     address: SocketAddr,
 ) -> Result<Option<u16>, Unhealthy> {
-    let Some(connector) = connector else {
-        let stream = TcpStream::connect(address).await.map_err(Unhealthy::Connect)?;
-        return match probe.protocol {
-            Protocol::Http1 => ask(probe, host, Carrier::Http1(Connection::new(stream))).await,
-            Protocol::Http2 => ask_in_http2(probe, host, stream, None).await,
-        };
-    };
+    if let Some(connector) = connector {
+        return Box::pin(check_over_tls(probe, host, connector, address)).await;
+    }
+    let stream = TcpStream::connect(address).await.map_err(Unhealthy::Connect)?;
+    match probe.protocol {
+        Protocol::Http1 => ask(probe, host, &mut Carrier::Http1(Connection::new(stream))).await,
+        Protocol::Http2 => Box::pin(ask_in_http2(probe, host, stream, None)).await,
+    }
+}
+
+async fn check_over_tls(
+    probe: &Probe,
+    host: &str,
+    connector: &Arc<Connector>,
+    address: SocketAddr,
+) -> Result<Option<u16>, Unhealthy> {
     let connect = async {
         let secured = Arc::clone(connector).to(host.as_bytes(), address)?;
         // The probe's own timeout is about all of it.
@@ -113,7 +123,7 @@ async fn check(
     match connect.await {
         Ok((secured, stream, true)) => ask_in_http2(probe, host, stream, Some(secured)).await,
         Ok((_, _, false)) if matches!(probe.question, Question::Grpc { .. }) => Err(grpc::NotServing::NoHttp2.into()),
-        Ok((_, stream, false)) => ask(probe, host, Carrier::Tls(Box::new(Connection::new(stream)))).await,
+        Ok((_, stream, false)) => ask(probe, host, &mut Carrier::Tls(Box::new(Connection::new(stream)))).await,
         Err(ConnectError::Failed(_, error)) => Err(Unhealthy::Connect(error)),
         Err(error) => Err(Unhealthy::secured(error)),
     }
@@ -131,7 +141,8 @@ where
 {
     let opened = single(stream, secured).await;
     let (exchange, connection) = opened.map_err(|error| Unhealthy::Answer(Error::Http2(error)))?;
-    let (mut connection, mut asking) = (pin!(connection), pin!(ask(probe, host, Carrier::Http2(exchange))));
+    let mut carrier = Carrier::Http2(exchange);
+    let (mut connection, mut asking) = (pin!(connection), pin!(ask(probe, host, &mut carrier)));
     let mut over = false;
     poll_fn(|cx| {
         // What ended it shows on the stream.
@@ -150,7 +161,7 @@ pub(super) struct Answer {
     pub(super) trailers: HeaderMap,
 }
 
-async fn ask(probe: &Probe, host: &str, carrier: Carrier) -> Result<Option<u16>, Unhealthy> {
+async fn ask(probe: &Probe, host: &str, carrier: &mut Carrier) -> Result<Option<u16>, Unhealthy> {
     match &probe.question {
         Question::Get { path, accept } => {
             let answer = exchange(carrier, (probe, host), &Method::GET, path, None).await?;
@@ -175,7 +186,7 @@ async fn ask(probe: &Probe, host: &str, carrier: Carrier) -> Result<Option<u16>,
 }
 
 async fn exchange(
-    mut carrier: Carrier,
+    carrier: &mut Carrier,
     (probe, host): (&Probe, &str),
     method: &Method,
     target: &str,

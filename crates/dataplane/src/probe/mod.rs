@@ -3,6 +3,7 @@
 mod check;
 mod grpc;
 mod now;
+mod way;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::{Health, LastProbe, LiveCluster};
 use crate::metrics::Metrics;
-use crate::upstream::Connector;
+use way::{Way, Ways};
 
 pub use now::{Found, ProbeNow, Probed, Spoken};
 
@@ -42,7 +43,7 @@ pub(crate) struct Report {
 /// What makes two probes the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    probe: Arc<Probe>,
+    way: Arc<Way>,
     address: SocketAddr,
     /// Whose name is sent: an address may have several.
     host: Name,
@@ -51,11 +52,19 @@ struct Key {
 /// All probes under way. Lives on the plane's thread.
 #[derive(Debug)]
 pub(crate) struct Probes {
-    reports: UnboundedSender<Report>,
-    metrics: Metrics,
+    told: Rc<Told>,
+    ways: Ways,
     running: HashMap<Key, Running>,
+    /// In the order of addresses, of which each is there once.
     by_cluster: HashMap<ClusterId, Vec<Key>>,
     on_demand: Option<OnDemand>,
+}
+
+/// Who hears of results: the same for every probe.
+#[derive(Debug)]
+struct Told {
+    reports: UnboundedSender<Report>,
+    metrics: Metrics,
 }
 
 /// The last probes that somebody asked for.
@@ -91,7 +100,13 @@ struct State {
 
 impl Probes {
     pub(crate) fn new(reports: UnboundedSender<Report>, metrics: Metrics) -> Self {
-        Self { reports, metrics, running: HashMap::new(), by_cluster: HashMap::new(), on_demand: None }
+        Self {
+            told: Rc::new(Told { reports, metrics }),
+            ways: Ways::default(),
+            running: HashMap::new(),
+            by_cluster: HashMap::new(),
+            on_demand: None,
+        }
     }
 
     /// Probes what a cluster has now: starts what is missing, ends what nobody needs, tells the cluster what is known.
@@ -101,25 +116,25 @@ impl Probes {
         let mut now = Vec::new();
         let endpoints = cluster.endpoints();
         if let Some(probe) = &config.probe {
-            let probe = Arc::new(probe.clone());
+            let way = self.ways.of(probe);
+            now.reserve_exact(endpoints.len());
             now.extend(endpoints.iter().map(|live| {
                 let (address, host) = (live.endpoint.address, probe.host.of(&live.endpoint));
-                Key { probe: Arc::clone(&probe), address, host }
+                Key { way: Arc::clone(&way), address, host }
             }));
         }
-        for key in &now {
-            let running = self.running.entry(key.clone()).or_insert_with(|| {
-                start(key, [&config.pool, &config.settings].map(Arc::clone), &self.reports, &self.metrics)
-            });
+        for (key, endpoint) in now.iter().zip(&endpoints) {
+            let running = self
+                .running
+                .entry(key.clone())
+                .or_insert_with(|| start(key, [&config.pool, &config.settings].map(Arc::clone), &self.told));
             let mut state = running.state.borrow_mut();
-            if !state.clusters.contains(&id) {
+            if !contains(&before, key) {
                 state.clusters.push(id.clone());
             }
             // What another cluster's probes found out already holds here, too.
-            for endpoint in endpoints.iter().filter(|endpoint| endpoint.endpoint.address == key.address) {
-                endpoint.set_health(state.health);
-                endpoint.probed_by(Some(&running.probed));
-            }
+            endpoint.set_health(state.health);
+            endpoint.probed_by(Some(&running.probed));
         }
         if config.probe.is_none() {
             endpoints.iter().for_each(|endpoint| {
@@ -127,7 +142,7 @@ impl Probes {
                 endpoint.probed_by(None);
             });
         }
-        self.release(&id, before.into_iter().filter(|key| !now.contains(key)));
+        self.release(&id, before.into_iter().filter(|key| !contains(&now, key)));
         if !now.is_empty() {
             self.by_cluster.insert(id, now);
         }
@@ -167,35 +182,48 @@ impl Probes {
     }
 }
 
-fn start(key: &Key, labels: [Arc<str>; 2], reports: &UnboundedSender<Report>, metrics: &Metrics) -> Running {
-    let state = State { clusters: Vec::new(), labels, health: Health::Unknown, reason: None, failures: 0 };
+/// Whether a cluster's keys have this one.
+fn contains(keys: &[Key], key: &Key) -> bool {
+    let place = keys.binary_search_by(|other| other.address.cmp(&key.address)).ok();
+    place.and_then(|place| keys.get(place)) == Some(key)
+}
+
+fn start(key: &Key, labels: [Arc<str>; 2], told: &Rc<Told>) -> Running {
+    // Most have one cluster, and lists that grow begin with more.
+    let clusters = Vec::with_capacity(1);
+    let state = State { clusters, labels, health: Health::Unknown, reason: None, failures: 0 };
     let state = Rc::new(RefCell::new(state));
     let probed = Arc::new(LastProbe::default());
     let known = Known { state: Rc::clone(&state), probed: Arc::clone(&probed) };
-    let task = tokio::task::spawn_local(run(key.clone(), known, reports.clone(), metrics.clone()));
+    let task = tokio::task::spawn_local(run(key.clone(), known, Rc::clone(told)));
     Running { task, state, probed }
 }
 
 /// Probes an endpoint for ever. Probes of one endpoint never overlap: the next one starts an interval after the start of
 /// the last, or at its end.
-async fn run(key: Key, known: Known, reports: UnboundedSender<Report>, metrics: Metrics) {
-    let Key { probe, address, host } = key;
+async fn run(key: Key, known: Known, told: Rc<Told>) {
+    let Key { way, address, host } = key;
     let Known { state, probed } = known;
-    let connector = probe.tls.as_ref().map(|tls| Arc::new(Connector::new(tls)));
+    let probe = &way.probe;
     let target = SocketAddr::new(address.ip(), probe.port.unwrap_or(address.port()));
-    tokio::time::sleep(first_delay(&probe, address)).await;
+    tokio::time::sleep(first_delay(probe, address)).await;
     loop {
         let started = Instant::now();
-        let result = check::within(&probe, &host, connector.as_ref(), target).await;
-        probed.now();
-        let labels = state.borrow().labels.clone();
-        let label = if result.is_ok() { "success" } else { "failure" };
-        metrics.probes.with_label_values(&[&*labels[0], &*labels[1], label]).inc();
+        // In a box: connecting, TLS and HTTP take 7 KB, and most of the time a probe only waits for the next one.
+        let result = Box::pin(check::within(probe, &host, way.connector.as_ref(), target)).await;
         let took = started.elapsed();
-        metrics.probe_duration.with_label_values(&[&*labels[0], &*labels[1]]).observe(took.as_secs_f64());
-        if let Some(report) = state.borrow_mut().take(&probe, address, result) {
+        probed.now();
+        let report = {
+            let mut state = state.borrow_mut();
+            let [pool, settings] = &state.labels;
+            let label = if result.is_ok() { "success" } else { "failure" };
+            told.metrics.probes.with_label_values(&[&**pool, &**settings, label]).inc();
+            told.metrics.probe_duration.with_label_values(&[&**pool, &**settings]).observe(took.as_secs_f64());
+            state.take(probe, address, result)
+        };
+        if let Some(report) = report {
             // Nobody listens any more when the plane ends.
-            let _ = reports.send(report);
+            let _ = told.reports.send(report);
         }
         tokio::time::sleep(probe.interval.saturating_sub(took)).await;
     }

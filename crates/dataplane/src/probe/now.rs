@@ -13,9 +13,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
-use super::{Key, check};
+use super::{Key, Way, check};
 use crate::cluster::LiveCluster;
-use crate::upstream::Connector;
 
 /// So many are asked at a time.
 const AT_ONCE: usize = 32;
@@ -92,7 +91,6 @@ pub enum Found {
 /// One endpoint that will be asked; clusters that ask the same share it.
 struct Target {
     key: Key,
-    connector: Option<Arc<Connector>>,
     rows: Vec<usize>,
 }
 
@@ -115,13 +113,13 @@ fn targets(now: &ProbeNow, clusters: &[Arc<LiveCluster>]) -> (Vec<Probed>, Vec<T
         if !now.is_about(&config) {
             continue;
         }
-        let probe = config.probe.as_ref().map(|probe| Arc::new(now.instead_of(probe, config.tls.as_ref())));
-        let mut connector = None;
+        let probe = config.probe.as_ref().map(|probe| now.instead_of(probe, config.tls.as_ref()));
+        let way = probe.map(|probe| Arc::new(Way::new(probe)));
         let row = |address: String, health, found| Probed {
             pool: Arc::clone(&config.pool),
             settings: Arc::clone(&config.settings),
             address,
-            probe: probe.as_ref().map(|probe| Arc::clone(&probe.name)),
+            probe: way.as_ref().map(|way| Arc::clone(&way.probe.name)),
             health,
             found,
         };
@@ -135,17 +133,13 @@ fn targets(now: &ProbeNow, clusters: &[Arc<LiveCluster>]) -> (Vec<Probed>, Vec<T
         }
         for live in &endpoints {
             let why =
-                if probe.is_none() { "NoProbe: it is taken for healthy" } else { "NotAsked: all had 45s; name a pool" };
+                if way.is_none() { "NoProbe: it is taken for healthy" } else { "NotAsked: all had 45s; name a pool" };
             rows.push(row(live.address.to_string(), live.health().as_str(), Found::NotAsked(why)));
-            let Some(probe) = &probe else { continue };
-            let port = probe.port.unwrap_or(live.endpoint.address.port());
+            let Some(way) = &way else { continue };
+            let port = way.probe.port.unwrap_or(live.endpoint.address.port());
             let address = SocketAddr::new(live.endpoint.address.ip(), port);
-            let key = Key { probe: Arc::clone(probe), address, host: probe.host.of(&live.endpoint) };
-            let target = targets.entry(key.clone()).or_insert_with(|| {
-                let tls = |tls| Arc::new(Connector::new(tls));
-                let connector = connector.get_or_insert_with(|| probe.tls.as_ref().map(tls)).clone();
-                Target { key, connector, rows: Vec::new() }
-            });
+            let key = Key { way: Arc::clone(way), address, host: way.probe.host.of(&live.endpoint) };
+            let target = targets.entry(key.clone()).or_insert_with(|| Target { key, rows: Vec::new() });
             target.rows.push(rows.len() - 1);
         }
     }
@@ -155,13 +149,13 @@ fn targets(now: &ProbeNow, clusters: &[Arc<LiveCluster>]) -> (Vec<Probed>, Vec<T
 async fn ask(targets: Vec<Target>, rows: &mut [Probed]) {
     let gate = Arc::new(Semaphore::new(AT_ONCE));
     let mut under_way = JoinSet::new();
-    for Target { key, connector, rows } in targets {
+    for Target { key, rows } in targets {
         let gate = Arc::clone(&gate);
         under_way.spawn_local(async move {
             let _place = gate.acquire_owned().await;
-            let Key { probe, address, host } = key;
+            let Key { way, address, host } = key;
             let started = Instant::now();
-            let (status, reason) = match check::within(&probe, &host, connector.as_ref(), address).await {
+            let (status, reason) = match check::within(&way.probe, &host, way.connector.as_ref(), address).await {
                 Ok(status) => (status, None),
                 Err(why) => (why.status(), Some(why.to_string())),
             };
