@@ -5,9 +5,12 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests, and what they share")]
 
+mod backend;
 mod backends;
 mod flood;
 mod network;
+mod objects;
 mod restart;
 mod site;
 mod soak;
+mod usage;
