@@ -50,3 +50,11 @@ pub(crate) async fn three() -> Vec<Backend> {
 pub(crate) fn addresses(backends: &[Backend]) -> Vec<SocketAddr> {
     backends.iter().map(|backend| backend.addr).collect()
 }
+
+/// Answers all requests for `/held` that they have.
+pub(crate) async fn release(backends: &[Backend]) {
+    for backend in backends {
+        let answer = client::get(backend.addr, HOST, "/release").await.expect("the backend answers");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}

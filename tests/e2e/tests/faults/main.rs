@@ -8,6 +8,7 @@
 mod backend;
 mod backends;
 mod flood;
+mod full;
 mod network;
 mod objects;
 mod restart;
