@@ -7,6 +7,7 @@
 
 mod backend;
 mod backends;
+mod descriptors;
 mod flood;
 mod full;
 mod network;
