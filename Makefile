@@ -135,14 +135,14 @@ grpc: ## Test gRPC with the client and server of its C core through the built bi
 	tests/grpc/run.sh
 
 .PHONY: faults
-faults: ## Break backends, networks and processes under load, and print what clients saw
-	@$(SETUP) rust cc
+faults: ## Break backends, networks, processes and an API server under load, and print what clients saw
+	@$(SETUP) rust cc openssl
 	tests/e2e/faults.sh
 
 .PHONY: soak
 soak: ## Twenty minutes of load, changes and faults: what piles up? (FAULTS_SOAK=seconds)
 	@$(SETUP) rust cc
-	FAULTS_SOAK=$${FAULTS_SOAK:-1200} tests/e2e/faults.sh soak
+	FAULTS_APISERVER=no FAULTS_SOAK=$${FAULTS_SOAK:-1200} tests/e2e/faults.sh soak
 
 .PHONY: rfc8441
 rfc8441: ## Test WebSockets over HTTP/2 with a client in Python through the built binary

@@ -4,15 +4,17 @@
 //! value that all tests of a binary share does not run.
 
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::free_ports;
+use crate::{Request, client, free_ports};
 
 static SHARED: OnceLock<ApiServer> = OnceLock::new();
 
@@ -91,6 +93,31 @@ impl ApiServer {
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
         Ok(())
+    }
+
+    /// Asks etcd by its gateway for JSON, such as `kv/range`. It goes on when the API server is stopped.
+    ///
+    /// # Errors
+    /// What it said.
+    pub async fn etcd(&self, what: &str, question: &Value) -> Result<Value> {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port() + 1));
+        let request = Request::post("etcd", &format!("/v3/{what}"), question.to_string());
+        let answer = client::send(addr, &request.with("Content-Type", "application/json")).await?;
+        if answer.status != 200 {
+            bail!("etcd answers {what} with {}: {}", answer.status, answer.text());
+        }
+        Ok(answer.json())
+    }
+
+    /// Lets etcd forget everything before now. An API server that starts after that has nothing for watches that go on from
+    /// there (410 Expired).
+    ///
+    /// # Errors
+    /// What etcd said.
+    pub async fn compact(&self) -> Result<()> {
+        let newest = self.etcd("kv/range", &json!({"key": "AA==", "count_only": true})).await?;
+        let revision = &newest["header"]["revision"];
+        self.etcd("kv/compaction", &json!({"revision": revision, "physical": true})).await.map(drop)
     }
 
     /// Applies manifests.

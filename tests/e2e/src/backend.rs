@@ -27,11 +27,14 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Answers requests with the headers `X-Pod` (its name), `X-Peer` (the address that asked, so which Pod of Penstock)
 /// and `X-Path` (as received). A WebSocket begins with `hello POD PEER` from here; then every text comes back as `POD TEXT`.
+/// A request for `/held` is answered after the next one for `/release`.
 #[derive(Debug)]
 pub struct Backend {
     name: String,
     draining: watch::Sender<bool>,
     websockets: watch::Sender<usize>,
+    /// How often what is held was answered.
+    released: watch::Sender<u64>,
 }
 
 impl Backend {
@@ -39,7 +42,7 @@ impl Backend {
     #[must_use]
     pub fn new(name: &str) -> Arc<Self> {
         let (draining, websockets) = (watch::Sender::new(false), watch::Sender::new(0));
-        Arc::new(Self { name: name.to_owned(), draining, websockets })
+        Arc::new(Self { name: name.to_owned(), draining, websockets, released: watch::Sender::new(0) })
     }
 
     /// Serves for as long as it is polled.
@@ -67,12 +70,25 @@ impl Backend {
         // Failing here means that the connection is gone already.
         let _ = stream.set_nodelay(true);
         let service = service_fn(|request| {
-            let answer = self.answer(request, peer);
-            async move { Ok::<_, Infallible>(answer) }
+            let backend = Arc::clone(&self);
+            async move {
+                backend.hold(&request).await;
+                Ok::<_, Infallible>(backend.answer(request, peer))
+            }
         });
         let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         // An error is the client's to see.
         let _ = connection.with_upgrades().await;
+    }
+
+    async fn hold(&self, request: &Request<Incoming>) {
+        let mut released = self.released.subscribe();
+        match request.uri().path() {
+            // The sender is `self`, so it is there.
+            "/held" => drop(released.changed().await),
+            "/release" => self.released.send_modify(|times| *times += 1),
+            _ => {}
+        }
     }
 
     fn answer(self: &Arc<Self>, mut request: Request<Incoming>, peer: IpAddr) -> Response<Full<Bytes>> {

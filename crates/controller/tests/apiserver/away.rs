@@ -1,10 +1,8 @@
 //! An API server that is away for a while, and one that has forgotten what its watches showed.
 
-use std::net::SocketAddr;
-
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use penstock_testkit::{ApiServer, Request, client};
-use serde_json::{Value, json};
+use penstock_testkit::ApiServer;
+use serde_json::json;
 
 use crate::setup::{GATEWAY, Place, backends, define, rule, service};
 
@@ -43,25 +41,10 @@ async fn an_api_server_that_comes_back_is_followed_again() {
     place.apply(&rule("other", "one")).await;
     running.backends(&["one", "two"]).await;
     stop(server).await;
-    let etcd = Etcd(SocketAddr::from(([127, 0, 0, 1], server.port() + 1)));
-    let gone = etcd
-        .ask("kv/deleterange", json!({"key": BASE64_STANDARD.encode("/registry/penstock.dev/routingrules/away/other")}))
-        .await;
+    let key = BASE64_STANDARD.encode("/registry/penstock.dev/routingrules/away/other");
+    let gone = server.etcd("kv/deleterange", &json!({"key": key})).await.unwrap();
     assert_eq!(gone["deleted"], "1", "{gone}");
-    let revision = gone["header"]["revision"].clone();
-    etcd.ask("kv/compaction", json!({"revision": revision, "physical": true})).await;
+    server.compact().await.unwrap();
     start(server).await;
     running.backends(&["two"]).await;
-}
-
-/// Its gateway for JSON.
-struct Etcd(SocketAddr);
-
-impl Etcd {
-    async fn ask(&self, what: &str, question: Value) -> Value {
-        let request = Request::post("etcd", &format!("/v3/{what}"), question.to_string());
-        let answer = client::send(self.0, &request.with("Content-Type", "application/json")).await.unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        answer.json()
-    }
 }

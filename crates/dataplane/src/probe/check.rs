@@ -124,7 +124,7 @@ async fn check_over_tls(
         Ok((secured, stream, true)) => ask_in_http2(probe, host, stream, Some(secured)).await,
         Ok((_, _, false)) if matches!(probe.question, Question::Grpc { .. }) => Err(grpc::NotServing::NoHttp2.into()),
         Ok((_, stream, false)) => ask(probe, host, &mut Carrier::Tls(Box::new(Connection::new(stream)))).await,
-        Err(ConnectError::Failed(_, error)) => Err(Unhealthy::Connect(error)),
+        Err(ConnectError::Failed(_, error) | ConnectError::NoRoom(_, error)) => Err(Unhealthy::Connect(error)),
         Err(error) => Err(Unhealthy::secured(error)),
     }
 }

@@ -1,8 +1,11 @@
 //! Objects of the API server as JSON, over one warm connection.
 
+use std::path::Path;
+
 use anyhow::Result;
 use http::{Method, Request, StatusCode};
-use kube::Client;
+use kube::config::Kubeconfig;
+use kube::{Client, Config};
 use serde_json::{Value, json};
 
 /// A namespaced kind of object: where it is in the API.
@@ -52,6 +55,20 @@ impl Objects {
     /// When there is none.
     pub async fn connect() -> Self {
         let client = Client::try_default().await.unwrap_or_else(|error| panic!("no cluster to test against: {error}"));
+        Self { client }
+    }
+
+    /// Connects by this kubeconfig.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub async fn by(kubeconfig: &Path) -> Self {
+        let client = async {
+            let config =
+                Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &Default::default()).await?;
+            anyhow::Ok(Client::try_from(config)?)
+        };
+        let client = client.await.unwrap_or_else(|error| panic!("{}: {error:#}", kubeconfig.display()));
         Self { client }
     }
 

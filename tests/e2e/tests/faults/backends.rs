@@ -3,7 +3,8 @@
 use penstock_e2e::load::Departures;
 use penstock_testkit::{DEADLINE, Signal, until};
 
-use crate::site::{Site, addresses, goes_well, three};
+use crate::backend::{addresses, three};
+use crate::site::{Site, goes_well};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backend_that_is_killed_costs_only_its_websockets() {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use penstock_e2e::load::Departures;
-use penstock_testkit::{DEADLINE, client, eventually};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::site::{Site, addresses, rule, three};
+use crate::backend::{addresses, three};
+use crate::objects::rule;
+use crate::site::Site;
 
 const CHANGES: u32 = 10_000;
 const FILES: u32 = 50;
@@ -16,8 +17,7 @@ async fn ten_thousand_changes_in_a_minute_cost_nothing() {
     let backends = three().await;
     let site = Site::before(&addresses(&backends), &[]).await;
     for file in 0..FILES {
-        site.manifests
-            .write(&format!("rule-{file}.yaml"), &rule(&format!("r{file}"), &format!("r{file}-0.example.com")));
+        site.objects.write(&format!("rule-{file}.yaml"), &rule(&format!("r{file}"), &format!("r{file}-0.example.com")));
     }
     let before = site.warm().await;
     let load = site.load(&Departures::default()).await;
@@ -27,15 +27,11 @@ async fn ten_thousand_changes_in_a_minute_cost_nothing() {
         ticks.tick().await;
         let file = change % FILES;
         let host = format!("r{file}-{change}.example.com");
-        site.manifests.write(&format!("rule-{file}.yaml"), &rule(&format!("r{file}"), &host));
+        site.objects.write(&format!("rule-{file}.yaml"), &rule(&format!("r{file}"), &host));
     }
     // The last one is in the traffic.
     let last = format!("r{}-{}.example.com", FILES - 1, CHANGES - 1);
-    eventually("the last change", DEADLINE, || async {
-        let answer = client::get(site.addr, &last, "/").await.map_err(|error| format!("{error:#}"))?;
-        if answer.status == 200 { Ok(()) } else { Err(answer.status.to_string()) }
-    })
-    .await;
+    site.answers(&last, 200).await;
     let report = load.stop().await;
     report.assert_clean();
     site.finish("10,000 rules change in a minute", &report, before).await;

@@ -1,13 +1,13 @@
 //! A network that delays and loses packets, and one that leads nowhere.
 
 use penstock_e2e::load::Departures;
-use penstock_testkit::{DEADLINE, until};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::site::{Backend, Site, addresses, goes_well};
+use crate::backend::{Backend, addresses};
+use crate::site::{Site, goes_well, more};
 
 /// The program between both sides; its namespace goes with it.
 struct Wire {
@@ -78,8 +78,7 @@ async fn a_bad_network_costs_time_and_nothing_else() {
     let before = site.warm().await;
     let load = site.load(&Departures::default()).await;
     wire.is("delay 30 10 0.02");
-    let answered = load.report().answered;
-    until("answers", DEADLINE * 2, || async { load.report() }, |report| report.answered >= answered + 1500).await;
+    more(&load, 1500).await;
     wire.is("clear");
     let report = load.stop().await;
     report.assert_clean();

@@ -1,12 +1,12 @@
 //! A process that takes over from another one.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use penstock_e2e::load::Departures;
 use penstock_testkit::{DEADLINE, Signal, free_port, until};
 
-use crate::site::{Site, addresses, start, three};
+use crate::backend::{addresses, three};
+use crate::site::{Site, here, start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_under_load_costs_nothing() {
@@ -17,8 +17,8 @@ async fn a_restart_under_load_costs_nothing() {
     let departures = Departures::default();
     let load = site.load(&departures).await;
     // On the same ports; the kernel gives new connections to either.
-    let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let mut next = start(&site.manifests, admin, &drain);
+    let admin = here(free_port());
+    let mut next = start(&site.objects, admin, &drain);
     next.wait_ready(admin, DEADLINE).await;
     // Backends see both as one address.
     departures.leaving("127.0.0.1", Duration::from_secs(2));

@@ -1,90 +1,54 @@
-//! The gateway under load between three backends, and what it holds before and after.
+//! The gateway under load between three backends.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use penstock_e2e::load::{Departures, Load, Plan, Report};
-use penstock_testkit::{DEADLINE, Manifests, Metrics, Process, client, eventually, free_port, until};
+use penstock_testkit::{DEADLINE, Manifests, Metrics, Process, ProcessBuilder, client, eventually, free_port, until};
 use serde_json::Value;
 
-/// The built binary; faults.sh says where.
-pub(crate) fn penstock() -> PathBuf {
-    std::env::var("FAULTS_PENSTOCK").expect("FAULTS_PENSTOCK is set by faults.sh").into()
-}
+use crate::objects::{gateway, rule};
+use crate::usage::{Usage, row, usage};
 
 pub(crate) const HOST: &str = "faults.example.com";
-/// Requests whose backend does not answer, and probes that see it, are over soon.
-const SETTINGS: &str = "name: s, requestTimeout: 5s, connectTimeout: 500ms, webSocket: {idleTimeout: 1m}, probe: p";
-const PROBE: &str = "name: p, path: /healthz, interval: 1s, timeout: 1s, unhealthyThreshold: 2";
-
-/// A backend as a process, on an address of its own.
-pub(crate) struct Backend {
-    pub(crate) process: Process,
-    pub(crate) addr: SocketAddr,
-    name: String,
-    /// The network namespace that it runs in.
-    namespace: Option<String>,
-}
-
-impl Backend {
-    pub(crate) async fn start(name: &str, addr: SocketAddr, namespace: Option<&str>) -> Self {
-        let process = Self::process(name, addr, namespace);
-        eventually(&format!("backend {name}"), DEADLINE, || client::get(addr, HOST, "/healthz")).await;
-        Self { process, addr, name: name.to_owned(), namespace: namespace.map(str::to_owned) }
-    }
-
-    fn process(name: &str, addr: SocketAddr, namespace: Option<&str>) -> Process {
-        let program = env!("CARGO_BIN_EXE_e2e-backend");
-        let process = match namespace {
-            Some(namespace) => Process::of("ip").args(["netns", "exec", namespace, program]),
-            None => Process::of(program),
-        };
-        process.env("POD_NAME", name).env("PORT", &addr.port().to_string()).start()
-    }
-
-    /// Starts it again where it was.
-    pub(crate) async fn again(&mut self) {
-        *self = Self::start(&self.name, self.addr, self.namespace.as_deref()).await;
-    }
-}
 
 /// A gateway before its backends.
-pub(crate) struct Site {
+pub(crate) struct Site<Objects = Manifests> {
     pub(crate) process: Process,
-    pub(crate) manifests: Manifests,
+    /// Where it has its objects from.
+    pub(crate) objects: Objects,
     pub(crate) addr: SocketAddr,
     pub(crate) admin: SocketAddr,
-}
-
-/// What a process holds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
-    pub(crate) megabytes: f64,
-    pub(crate) files: usize,
 }
 
 impl Site {
     /// Before these backends, with more of the command line.
     pub(crate) async fn before(backends: &[SocketAddr], args: &[&str]) -> Self {
-        let (port, admin) = (free_port(), SocketAddr::from(([127, 0, 0, 1], free_port())));
-        let addresses: Vec<_> = backends.iter().map(|b| format!("{{host: {}, port: {}}}", b.ip(), b.port())).collect();
+        Self::under(&[], backends, args).await
+    }
+
+    /// The same by a command that takes a command, such as `prlimit --nofile=100`.
+    pub(crate) async fn under(command: &[&str], backends: &[SocketAddr], args: &[&str]) -> Self {
+        let (port, admin) = (free_port(), here(free_port()));
         let manifests = Manifests::new();
-        manifests.write(
-            "site.yaml",
-            &format!(
-                "apiVersion: penstock.dev/v1alpha1\nkind: ApplicationGateway\nmetadata: {{name: edge}}\nspec:\n  \
-                 listeners: [{{name: http, port: {port}, protocol: HTTP}}]\n  backendPools: [{{name: p, addresses: [{}]}}]\n  \
-                 probes: [{{{PROBE}}}]\n  backendSettings: [{{{SETTINGS}}}]\n---\n{}",
-                addresses.join(", "),
-                rule("all", HOST),
-            ),
-        );
-        let mut process = start(&manifests, admin, args);
+        manifests.write("site.yaml", &format!("{}---\n{}", gateway("penstock", port, backends), rule("all", HOST)));
+        let process = reads(program(command, admin), &manifests).args(args).start();
+        Self::ready(process, manifests, (here(port), admin), backends.len()).await
+    }
+}
+
+impl<Objects> Site<Objects> {
+    /// Once the process is ready and its backends are healthy.
+    pub(crate) async fn ready(
+        mut process: Process,
+        objects: Objects,
+        (addr, admin): (SocketAddr, SocketAddr),
+        backends: usize,
+    ) -> Self {
         process.wait_ready(admin, DEADLINE).await;
-        let site = Self { process, manifests, addr: SocketAddr::from(([127, 0, 0, 1], port)), admin };
-        site.healthy(backends.len()).await;
+        let site = Self { process, objects, addr, admin };
+        site.healthy(backends).await;
         site
     }
 
@@ -108,9 +72,24 @@ impl Site {
     }
 
     /// As `/status` has them.
-    async fn backends(&self) -> Vec<Value> {
+    pub(crate) async fn backends(&self) -> Vec<Value> {
         let status = client::get(self.admin, "admin", "/status").await.map(|answer| answer.json());
         status.ok().and_then(|status| status["backends"].as_array().cloned()).unwrap_or_default()
+    }
+
+    /// Waits until requests for a host are answered with this status.
+    pub(crate) async fn answers(&self, host: &str, status: u16) {
+        eventually(&format!("{status} for {host}"), DEADLINE, || async {
+            let answer = client::get(self.addr, host, "/").await.map_err(|error| format!("{error:#}"))?;
+            if answer.status == status { Ok(()) } else { Err(answer.status.to_string()) }
+        })
+        .await;
+    }
+
+    /// Waits until the sum of a metric is this.
+    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let sum = || async { Metrics::fetch(self.admin).await.map(|metrics| metrics.sum(name, labels)).ok() };
+        until(&format!("{name} {labels:?} of {value}"), DEADLINE, sum, |sum| *sum == Some(value)).await;
     }
 
     pub(crate) async fn load(&self, departures: &Departures) -> Load {
@@ -126,16 +105,26 @@ impl Site {
         let enough = |report: &Report| report.answered >= 200;
         until("some load", DEADLINE, || async { load.report() }, enough).await;
         load.stop().await.assert_clean();
-        self.settled().await
+        let metrics = self.without("penstock_connections_open").await;
+        // Those to backends stay for a few seconds, and need not be waited for to be known.
+        let (idle, held) = (metrics.sum("penstock_backend_connections", &[]) as usize, self.usage());
+        Usage { files: held.files.saturating_sub(idle), ..held }
     }
 
     /// What it holds when its idle connections to backends are over.
     async fn settled(&self) -> Usage {
-        let open = || async {
-            let metrics = Metrics::fetch(self.admin).await.expect("metrics");
-            metrics.sum("penstock_backend_connections", &[]) + metrics.sum("penstock_connections_open", &[])
-        };
-        until("no connection", DEADLINE, open, |open| *open == 0.0).await;
+        self.without("penstock_connections_open").await;
+        self.without("penstock_backend_connections").await;
+        self.usage()
+    }
+
+    /// Waits until the sum of a metric is zero.
+    async fn without(&self, name: &str) -> Metrics {
+        let metrics = || async { Metrics::fetch(self.admin).await.expect("metrics") };
+        until(&format!("no {name}"), DEADLINE, metrics, |metrics| metrics.sum(name, &[]) == 0.0).await
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
         usage(self.process.id().expect("it runs"))
     }
 
@@ -152,73 +141,37 @@ impl Site {
 
 /// A process that serves these manifests.
 pub(crate) fn start(manifests: &Manifests, admin: SocketAddr, args: &[&str]) -> Process {
-    Process::of(penstock())
-        .args([
-            "run",
-            "--bind-address",
-            "127.0.0.1",
-            "--workers",
-            "1",
-            "--admin-address",
-            &admin.to_string(),
-            "--manifests",
-        ])
-        .arg(manifests.path())
-        .args(args)
-        .start()
+    reads(program(&[], admin), manifests).args(args).start()
 }
 
-/// A rule that sends a host to the backends.
-pub(crate) fn rule(name: &str, host: &str) -> String {
-    format!(
-        "apiVersion: penstock.dev/v1alpha1\nkind: RoutingRule\nmetadata: {{name: {name}}}\nspec:\n  gatewayRef: {{name: edge}}\n  \
-         hostNames: [{host}]\n  backend: {{pool: p, settings: s}}\n"
-    )
+/// The built binary; faults.sh says where.
+pub(crate) fn program(under: &[&str], admin: SocketAddr) -> ProcessBuilder {
+    let binary: PathBuf = std::env::var("FAULTS_PENSTOCK").expect("FAULTS_PENSTOCK is set by faults.sh").into();
+    let process = match under {
+        [command, args @ ..] => Process::of(command).args(args).arg(binary),
+        [] => Process::of(binary),
+    };
+    process.args(["run", "--bind-address", "127.0.0.1", "--workers", "1", "--admin-address", &admin.to_string()])
+}
+
+fn reads(process: ProcessBuilder, manifests: &Manifests) -> ProcessBuilder {
+    process.arg("--manifests").arg(manifests.path())
+}
+
+pub(crate) fn here(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 /// From now on nothing fails: 200 more answers, and no error.
 pub(crate) async fn goes_well(load: &Load) {
     let before = load.report();
-    let more = |report: &Report| report.answered >= before.answered + 200;
-    until("more answers", DEADLINE, || async { load.report() }, more).await;
+    more(load, 200).await;
     let after = load.report();
     assert_eq!(after.errors, before.errors, "none once it is down: {after}");
 }
 
-/// Three of them on this machine.
-pub(crate) async fn three() -> Vec<Backend> {
-    let mut all = Vec::new();
-    for name in ["a", "b", "c"] {
-        all.push(Backend::start(name, SocketAddr::from(([127, 0, 0, 1], free_port())), None).await);
-    }
-    all
-}
-
-pub(crate) fn addresses(backends: &[Backend]) -> Vec<SocketAddr> {
-    backends.iter().map(|backend| backend.addr).collect()
-}
-
-pub(crate) fn usage(pid: u32) -> Usage {
-    let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let kilobytes =
-        memory.lines().find_map(|line| line.strip_prefix("Pss_Anon:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
-    let files = fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or_default();
-    Usage { megabytes: kilobytes.unwrap_or(0.0) / 1024.0, files }
-}
-
-/// One line of the table.
-pub(crate) fn row(fault: &str, report: &Report, before: Usage, after: Usage) {
-    let kinds: Vec<_> = report.kinds.iter().map(|(kind, count)| format!("{count} x {kind}")).collect();
-    let kinds = if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") };
-    println!(
-        "\n| {fault} | {} | {kinds} | {} of {} | {} | {:.1} to {:.1} MB, {} to {} files |",
-        report.answered,
-        report.cut,
-        report.opened,
-        report.messages,
-        before.megabytes,
-        after.megabytes,
-        before.files,
-        after.files
-    );
+/// Waits for so many more answers: of a steady load, a hundred a second.
+pub(crate) async fn more(load: &Load, answers: u64) {
+    let enough = load.report().answered + answers;
+    until("more answers", DEADLINE * 2, || async { load.report() }, |report| report.answered >= enough).await;
 }

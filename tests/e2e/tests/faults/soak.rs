@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use penstock_e2e::cluster::number;
 use penstock_e2e::load::Departures;
-use penstock_testkit::{DEADLINE, Signal, until};
+use penstock_testkit::{DEADLINE, Signal};
 use tokio::time::Instant;
 
-use crate::site::{Site, addresses, rule, three};
+use crate::backend::{addresses, three};
+use crate::objects::rule;
+use crate::site::{Site, more};
 
 /// FAULTS_SOAK says for how many seconds; `make soak` sets it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,10 +28,9 @@ async fn nothing_piles_up() {
         let at = turn % backends.len();
         for change in 0..100 {
             let host = format!("r{change}-{turn}.example.com");
-            site.manifests.write(&format!("rule-{change}.yaml"), &rule(&format!("r{change}"), &host));
+            site.objects.write(&format!("rule-{change}.yaml"), &rule(&format!("r{change}"), &host));
         }
-        let answered = load.report().answered;
-        until("answers", DEADLINE, || async { load.report() }, |report| report.answered >= answered + 500).await;
+        more(&load, 500).await;
         if turn % 2 == 0 {
             kills += 1;
             backends[at].process.signal(Signal::Kill);
