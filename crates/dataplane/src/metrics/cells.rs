@@ -32,6 +32,11 @@ impl Count {
     pub(crate) fn inc_by(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
+
+    #[cfg(test)]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Open {
