@@ -10,8 +10,10 @@ use penstock_model::{
 };
 use penstock_routing::RouteTable;
 use prometheus::{IntCounter, IntGauge};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cluster::{Asked, LiveCluster, LiveEndpoint, Shares, Token};
+use crate::plane::Noticed;
 use crate::tls::ServerTls;
 
 /// Everything a worker reads, behind one swapped pointer.
@@ -82,6 +84,8 @@ pub(crate) struct RouteState {
     backends: Box<[Backend]>,
     shares: Shares,
     turn: AtomicU64,
+    /// Told when it goes.
+    notices: UnboundedSender<Noticed>,
 }
 
 #[derive(Debug)]
@@ -108,9 +112,21 @@ pub(crate) fn next_number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// It is in no table any more, and the last request that it took is over: what workers count it in can go, too.
+impl Drop for RouteState {
+    fn drop(&mut self) {
+        // After the plane nobody asks.
+        let _ = self.notices.send(Noticed::RouteGone(self.number));
+    }
+}
+
 impl RouteState {
     /// Looks up the clusters of a route.
-    pub(crate) fn new(route: &Arc<Route>, cluster: impl Fn(&ClusterId) -> Option<Arc<LiveCluster>>) -> Self {
+    pub(crate) fn new(
+        route: &Arc<Route>,
+        cluster: impl Fn(&ClusterId) -> Option<Arc<LiveCluster>>,
+        notices: UnboundedSender<Noticed>,
+    ) -> Self {
         let weighted: &[WeightedBackend] = match &*route.action {
             Action::Forward(forward) => &forward.backends,
             Action::Redirect(_) | Action::Respond(_) => &[],
@@ -128,6 +144,7 @@ impl RouteState {
             backends: backends.collect(),
             shares: Shares::new(weighted.iter().map(|backend| backend.weight)),
             turn: AtomicU64::new(0),
+            notices,
             route: Arc::clone(route),
         }
     }

@@ -200,18 +200,17 @@ impl LocalMetrics {
         route.websockets(&self.0.families).open.dec();
     }
 
-    /// Forgets cells of routes and listeners (by gateway and name) that are gone; the next use makes them anew. Their series
-    /// may be gone by then, too, and what is added to a series that was removed shows nowhere.
-    pub(crate) fn forget(&self, keep: impl Fn(u64) -> bool, keep_listener: impl Fn(&[Arc<str>; 2]) -> bool) {
-        self.0.routes.borrow_mut().retain(|number, cells| {
-            let kept = keep(*number);
-            if !kept {
-                cells.flush();
-            }
-            kept
-        });
-        // A request that is still under way adds what it has by itself.
-        self.0.durations.borrow_mut().retain(|(labels, _)| &*labels[1] == "none" || keep_listener(labels));
+    /// Forgets the cells of a route or listener that is gone. Its series may be gone soon, too, and what is added to a series that
+    /// was removed shows nowhere; a request that is still under way adds what it has by itself.
+    pub(crate) fn forget(&self, number: u64) {
+        if let Some(cells) = self.0.routes.borrow_mut().remove(&number) {
+            cells.flush();
+        }
+    }
+
+    /// The same for what listeners (by gateway and name) share.
+    pub(crate) fn forget_listeners(&self, keep: impl Fn(&[Arc<str>; 2]) -> bool) {
+        self.0.durations.borrow_mut().retain(|(labels, _)| &*labels[1] == "none" || keep(labels));
         // These have no gateway in their labels, and are few enough to be made anew whenever something changes.
         self.flush_refused();
         self.0.refused.borrow_mut().clear();

@@ -109,6 +109,8 @@ pub(crate) enum Order {
 pub(crate) enum Noticed {
     Failing(Failing),
     Closed(Closed),
+    /// Nobody has the route of this number any more.
+    RouteGone(u64),
 }
 
 /// A running data plane. It ends with [`DataPlane::stop`].
@@ -192,7 +194,8 @@ impl DataPlane {
         threads.push(spawn("plane".into(), move || async move {
             let tickets = tickets::Tickets::new(inputs.tickets.clone());
             let publish = task::Publish { observed: observed_sender, view: view_sender };
-            let plane = task::Plane::new(options, metrics, live, workers, noticed_receiver, tickets, publish);
+            let plane =
+                task::Plane::new(options, metrics, live, workers, (noticed, noticed_receiver), tickets, publish);
             plane.run(inputs, order_receiver).await;
         })?);
         Ok(Self {

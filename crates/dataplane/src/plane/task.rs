@@ -55,6 +55,8 @@ pub(super) struct Plane {
     /// Clusters with results of probes that are not in `seen` yet, and when they will be.
     unseen: BTreeSet<ClusterId>,
     look_at: Option<Instant>,
+    /// For routes, which say when they go.
+    notices: mpsc::UnboundedSender<Noticed>,
     noticed: mpsc::UnboundedReceiver<Noticed>,
     ejections: Ejections,
     idle: IdleCloses,
@@ -81,7 +83,7 @@ impl Plane {
         metrics: Metrics,
         live: Arc<ArcSwap<Live>>,
         workers: Vec<mpsc::UnboundedSender<Command>>,
-        noticed: mpsc::UnboundedReceiver<Noticed>,
+        (notices, noticed): (mpsc::UnboundedSender<Noticed>, mpsc::UnboundedReceiver<Noticed>),
         tickets: Tickets,
         publish: Publish,
     ) -> Self {
@@ -108,6 +110,7 @@ impl Plane {
             seen: Seen::default(),
             unseen: BTreeSet::new(),
             look_at: None,
+            notices,
             noticed,
             ejections: Ejections::default(),
             idle: IdleCloses::default(),
@@ -153,6 +156,7 @@ impl Plane {
                 () = until(self.look_at) => self.look(),
                 Some(noticed) = self.noticed.recv() => match noticed {
                     Noticed::Failing(failing) => self.eject(&failing),
+                    Noticed::RouteGone(number) => self.tell(|| Command::RouteGone(number)),
                     Noticed::Closed(closed) => {
                         if self.idle.closed(&closed, &self.config, Instant::now()) {
                             self.publish_observed(&[]);
@@ -222,9 +226,9 @@ impl Plane {
         let configured = Arc::clone(&self.config);
         let changes = config.cluster_changes(&configured);
         let (mut changed, commands) = self.clusters.update(&changes, |source| self.names.endpoints(source));
-        let clusters = &self.clusters;
+        let (clusters, notices) = (&self.clusters, &self.notices);
         let routes = RouteTable::compile(&config, &before.routes, |_, route| {
-            Arc::new(RouteState::new(route, |id| clusters.get(id).cloned()))
+            Arc::new(RouteState::new(route, |id| clusters.get(id).cloned(), notices.clone()))
         });
         let listeners = listeners::build(&config, &before, &self.leaving, &self.tickets.current());
         let ports = listeners::ports(&config, &listeners, &self.metrics);
@@ -237,7 +241,7 @@ impl Plane {
         drop(before);
         self.listen(sockets);
         self.unlisten(&config);
-        self.tell(|| Command::RoutesChanged);
+        self.tell(|| Command::ListenersChanged);
         if !back.is_empty() {
             self.tell(|| Command::ListenersBack(back.clone()));
         }

@@ -60,7 +60,9 @@ pub(crate) enum Command {
     /// Say what open tunnels have relayed.
     Count(UnboundedSender<Traffic>),
     /// Routes changed: cells of metrics may go.
-    RoutesChanged,
+    ListenersChanged,
+    /// Nobody has the route of this number any more.
+    RouteGone(u64),
     /// The process goes: stop accepting.
     Close,
     /// Close tunnels, evenly over this time.
@@ -219,7 +221,8 @@ impl Worker {
                     let tunnels = self.tunnels.clone();
                     tokio::task::spawn_local(async move { counted.send(tunnels.moved().await) });
                 }
-                Command::RoutesChanged => self.forget_metrics(),
+                Command::ListenersChanged => self.forget_listeners(),
+                Command::RouteGone(number) => self.metrics.forget(number),
                 Command::Close => self.close_ports(),
                 Command::SpreadClose(window) => self.spread(Filter::All, window),
                 Command::Stop => break,
@@ -269,6 +272,7 @@ impl Worker {
 
     /// Lets the tunnels of a listener go, in the last part of its drain.
     fn listener_gone(self: &Rc<Self>, number: u64, departure: Departure) {
+        self.metrics.forget(number);
         let reason = CloseReason::Drain(Leaving::Listener);
         let worker = Rc::clone(self);
         let drain = tokio::task::spawn_local(async move {
@@ -284,18 +288,12 @@ impl Worker {
         self.leaving.borrow_mut().insert(number, drain);
     }
 
-    fn forget_metrics(&self) {
+    fn forget_listeners(&self) {
         let live = self.live();
-        let mut numbers: Vec<u64> = live.listeners.values().map(|listener| listener.number).collect();
-        for table in live.routes.listeners() {
-            table.for_each(|state| numbers.push(state.number));
-        }
-        numbers.push(0);
-        numbers.sort_unstable();
         let named =
             |listener: &Arc<ListenerState>| [Arc::clone(&listener.gateway), Arc::clone(&listener.listener.id.name)];
         let listeners: HashSet<[Arc<str>; 2]> = live.listeners.values().map(named).collect();
-        self.metrics.forget(|number| numbers.binary_search(&number).is_ok(), |labels| listeners.contains(labels));
+        self.metrics.forget_listeners(|labels| listeners.contains(labels));
     }
 }
 
