@@ -19,7 +19,7 @@ impl Results {
         self.outcomes.entry((row as usize, kind)).or_default().push(outcome);
     }
 
-    /// The table of values with aims, then the one of the closed loops.
+    /// The table of values with aims, then the one of the loads.
     pub(crate) fn tables(&self, rows: &[Row], kinds: &[Kind]) -> String {
         let peers: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Penstock).collect();
         let names: String = peers.iter().map(|peer| format!("{} | ", peer.name())).collect();
@@ -32,7 +32,7 @@ impl Results {
                 text.push_str(&self.line(*row, index, metric, &peers));
             }
         }
-        text.push_str("\nThe closed loops behind them:\n\n| row | proxy | per second | p50, us | p99, us | of its core |\n|---|---|---|---|---|---|\n");
+        text.push_str("\nThe loads behind them, closed loops but for those with `rate` in their names:\n\n| row | proxy | per second | p50, us | p99, us | of its core |\n|---|---|---|---|---|---|\n");
         for row in rows {
             for kind in kinds {
                 let Some(outcomes) = self.outcomes.get(&(*row as usize, *kind)) else { continue };

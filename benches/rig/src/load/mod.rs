@@ -1,4 +1,5 @@
-//! The load: closed loops of keep-alive requests, of WebSocket messages and of handshakes, and what is counted of them.
+//! The load: closed loops of keep-alive requests, of WebSocket messages and of handshakes, the same at a fixed rate, and what is
+//! counted of them.
 
 pub(crate) mod h2;
 pub(crate) mod handshake;
@@ -27,7 +28,7 @@ pub(crate) struct Tally {
     latencies: RefCell<Vec<u32>>,
 }
 
-/// One measurement of a closed loop.
+/// One measurement of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     /// CPU time of the proxy per operation, in microseconds.
@@ -42,26 +43,50 @@ pub(crate) struct Sample {
     pub(crate) core: f64,
 }
 
-/// Connections that each do one operation after the other until [`ClosedLoop::end`].
-pub(crate) struct ClosedLoop {
+/// Connections that each do one operation after the other until [`Load::end`]: at once, or when it is due.
+pub(crate) struct Load {
     tally: Rc<Tally>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
-impl ClosedLoop {
-    /// Makes `count` connections with `connect`; each then runs what `step` makes of it. A step gives the bytes of its body.
-    pub(crate) async fn start<C, Connect, Connecting>(count: usize, mut connect: Connect) -> Result<Self>
+impl Load {
+    /// Makes `count` connections with `connect`; each then does one step after the other, without a pause.
+    pub(crate) async fn closed<C, Connect, Connecting>(count: usize, connect: Connect) -> Result<Self>
+    where
+        C: Step + 'static,
+        Connect: FnMut(usize) -> Connecting,
+        Connecting: Future<Output = Result<C>>,
+    {
+        Self::start(count, None, connect).await
+    }
+
+    /// The same with so many steps a second in all, evenly spread.
+    pub(crate) async fn paced<C, Connect, Connecting>(count: usize, rate: u32, connect: Connect) -> Result<Self>
+    where
+        C: Step + 'static,
+        Connect: FnMut(usize) -> Connecting,
+        Connecting: Future<Output = Result<C>>,
+    {
+        Self::start(count, Some(Duration::from_secs(1) / rate), connect).await
+    }
+
+    async fn start<C, Connect, Connecting>(count: usize, apart: Option<Duration>, mut connect: Connect) -> Result<Self>
     where
         C: Step + 'static,
         Connect: FnMut(usize) -> Connecting,
         Connecting: Future<Output = Result<C>>,
     {
         let tally = Rc::new(Tally::default());
-        let mut tasks = Vec::with_capacity(count);
+        let mut connections = Vec::with_capacity(count);
         for index in 0..count {
-            let connection = connect(index).await?;
-            tasks.push(tokio::task::spawn_local(run(connection, tally.clone())));
+            connections.push(connect(index).await?);
         }
+        let start = Instant::now();
+        let begun = connections.into_iter().zip(0..).map(|(connection, index)| {
+            let pace = apart.map(|apart| Pace { due: start + apart * index, every: apart * count as u32 });
+            tokio::task::spawn_local(run(connection, pace, tally.clone()))
+        });
+        let tasks = begun.collect();
         Ok(Self { tally, tasks })
     }
 
@@ -105,9 +130,32 @@ pub(crate) trait Step {
     fn step(&mut self) -> impl Future<Output = io::Result<u64>>;
 }
 
-async fn run<C: Step>(mut connection: C, tally: Rc<Tally>) {
+/// When steps are due.
+struct Pace {
+    due: Instant,
+    every: Duration,
+}
+
+impl Pace {
+    /// Waits for the next one, and says from when on it takes time: from when it was due where the one before took too long,
+    /// so that what waits for a slow one counts as slow, too. The timer's own delay does not.
+    async fn next(&mut self) -> Instant {
+        let due = self.due;
+        self.due += self.every;
+        if Instant::now() >= due {
+            return due;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        Instant::now()
+    }
+}
+
+async fn run<C: Step>(mut connection: C, mut pace: Option<Pace>, tally: Rc<Tally>) {
     while !tally.stop.get() {
-        let start = Instant::now();
+        let start = match &mut pace {
+            Some(pace) => pace.next().await,
+            None => Instant::now(),
+        };
         match connection.step().await {
             Ok(bytes) => {
                 tally.done.set(tally.done.get() + 1);

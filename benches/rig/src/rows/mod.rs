@@ -15,6 +15,7 @@ use crate::proxy::{Front, Kind, Site};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
     H1Small,
+    H1Rate,
     H1Middle,
     H1Large,
     TlsH1,
@@ -22,6 +23,7 @@ pub(crate) enum Row {
     TlsH2,
     WsSmall,
     WsLarge,
+    WsRate,
     WsIdle,
     WsIdleTls,
     H1Idle,
@@ -54,15 +56,16 @@ const fn metric(label: &'static str, unit: &'static str, aim: Aim) -> Metric {
     Metric { label, unit, aim, worst: false }
 }
 
-/// What one run of a row gave: a value for each of its metrics, and the closed loop behind it where there is one.
+/// What one run of a row gave: a value for each of its metrics, and the load behind it where there is one.
 pub(crate) struct Outcome {
     pub(crate) values: Vec<f64>,
     pub(crate) sample: Option<Sample>,
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::H1Small,
+        Self::H1Rate,
         Self::H1Middle,
         Self::H1Large,
         Self::TlsH1,
@@ -70,6 +73,7 @@ impl Row {
         Self::TlsH2,
         Self::WsSmall,
         Self::WsLarge,
+        Self::WsRate,
         Self::WsIdle,
         Self::WsIdleTls,
         Self::H1Idle,
@@ -82,6 +86,7 @@ impl Row {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::H1Small => "h1-small",
+            Self::H1Rate => "h1-rate",
             Self::H1Middle => "h1-64k",
             Self::H1Large => "h1-1m",
             Self::TlsH1 => "tls-h1",
@@ -89,6 +94,7 @@ impl Row {
             Self::TlsH2 => "tls-h2",
             Self::WsSmall => "ws-64",
             Self::WsLarge => "ws-16k",
+            Self::WsRate => "ws-rate",
             Self::WsIdle => "ws-idle",
             Self::WsIdleTls => "ws-idle-tls",
             Self::H1Idle => "h1-idle",
@@ -103,6 +109,14 @@ impl Row {
         use Aim::{AtMost, Ratio};
         match self {
             Self::H1Small => const { &[metric("HTTP/1.1 keep-alive, small: CPU per request", "us", Ratio(1.0))] },
+            Self::H1Rate => {
+                const {
+                    &[
+                        metric("HTTP/1.1, small, 4,000 requests a second: p50", "us", Ratio(1.0)),
+                        metric("HTTP/1.1, small, 4,000 requests a second: p99", "us", Ratio(1.0)),
+                    ]
+                }
+            }
             Self::H1Middle => const { &[metric("64 KB bodies: CPU per GB", "ms", Ratio(0.85))] },
             Self::H1Large => const { &[metric("1 MB bodies: CPU per GB", "ms", Ratio(0.6))] },
             Self::TlsH1 => {
@@ -114,6 +128,14 @@ impl Row {
             Self::TlsH2 => const { &[metric("HTTP/2 over TLS, small: CPU per request", "us", Ratio(0.9))] },
             Self::WsSmall => const { &[metric("WebSocket echo of 64 B: CPU per echo", "us", Ratio(1.0))] },
             Self::WsLarge => const { &[metric("WebSocket echo of 16 KB: CPU per echo", "us", Ratio(0.7))] },
+            Self::WsRate => {
+                const {
+                    &[
+                        metric("WebSocket echo of 64 B, 4,000 a second: p50", "us", Ratio(1.0)),
+                        metric("WebSocket echo of 64 B, 4,000 a second: p99", "us", Ratio(1.0)),
+                    ]
+                }
+            }
             Self::WsIdle => {
                 const {
                     &[
@@ -176,6 +198,8 @@ impl Row {
             Self::TlsH2 => tls::h2(kind, site).await,
             Self::WsSmall => throughput::messages(64, kind, site).await,
             Self::WsLarge => throughput::messages(16 << 10, kind, site).await,
+            Self::H1Rate => throughput::latency(None, kind, site).await,
+            Self::WsRate => throughput::latency(Some(64), kind, site).await,
             Self::WsIdle => idle::websockets(Front::Plain, kind, site).await,
             Self::WsIdleTls => idle::websockets(Front::Tls, kind, site).await,
             Self::H1Idle => idle::connections(Front::Plain, kind, site).await,

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Outcome;
+use super::idle::SETTLE;
 use crate::backend::SMALL;
 use crate::load::http::{self, Requests};
-use crate::load::{ClosedLoop, Sample};
+use crate::load::{Load, Sample};
 use crate::proxy::{Front, Kind, Running, Site, host};
 
 const HOSTS: usize = 5000;
@@ -32,6 +33,7 @@ pub(super) async fn run(kind: Kind, site: &Site) -> Result<Outcome> {
     }
     drop(one);
     let (base, routed) = (middle(base), middle(routed));
+    tokio::time::sleep(SETTLE).await;
     let memory = many.tree().memory()? / 1024.0;
     let mut added = Vec::new();
     for n in 0..ADDED {
@@ -44,7 +46,7 @@ pub(super) async fn run(kind: Kind, site: &Site) -> Result<Outcome> {
 }
 
 async fn turn(proxy: &Running, requests: &Rc<Vec<Vec<u8>>>) -> Result<Sample> {
-    let load = ClosedLoop::start(CONNECTIONS, |index| Requests::open(proxy.target(), requests.clone(), index)).await?;
+    let load = Load::closed(CONNECTIONS, |index| Requests::open(proxy.target(), requests.clone(), index)).await?;
     let sample = load.measure(proxy.tree(), WARM_UP, TURN).await;
     load.end().await;
     sample

@@ -1,13 +1,13 @@
-//! Closed loops of requests and of WebSocket messages.
+//! Requests and WebSocket messages: as many as there can be, or at a fixed rate.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{Outcome, Row};
 use crate::backend::{LARGE, MIDDLE, SMALL};
-use crate::load::ClosedLoop;
+use crate::load::Load;
 use crate::load::http::{self, Requests};
 use crate::load::ws::{Echo, Message};
 use crate::proxy::{Front, Kind, Running, Site, host};
@@ -18,6 +18,10 @@ pub(super) const CONNECTIONS: usize = 64;
 const CONNECTIONS_WITH_BODIES: usize = 16;
 pub(super) const WARM_UP: Duration = Duration::from_millis(300);
 pub(super) const TIME: Duration = Duration::from_millis(1500);
+/// A second, where latency is what counts: a good deal less than what fills a core.
+const RATE: u32 = 4000;
+/// 80 of the slowest hundredth.
+const LONGER: Duration = Duration::from_secs(2);
 
 pub(super) async fn requests(row: Row, kind: Kind, site: &Site) -> Result<Outcome> {
     let (path, count) = match row {
@@ -28,7 +32,7 @@ pub(super) async fn requests(row: Row, kind: Kind, site: &Site) -> Result<Outcom
     let front = if row == Row::TlsH1 { Front::Tls } else { Front::Plain };
     let proxy = Running::start(kind, site, front, 1).await?;
     let requests = Rc::new(vec![http::request(&host(0), path)]);
-    let load = ClosedLoop::start(count, |index| Requests::open(proxy.target(), requests.clone(), index)).await?;
+    let load = Load::closed(count, |index| Requests::open(proxy.target(), requests.clone(), index)).await?;
     let sample = load.measure(proxy.tree(), WARM_UP, TIME).await?;
     load.end().await;
     let value = if path == SMALL { sample.cpu_us } else { sample.cpu_ms_per_gb };
@@ -38,8 +42,26 @@ pub(super) async fn requests(row: Row, kind: Kind, site: &Site) -> Result<Outcom
 pub(super) async fn messages(size: u16, kind: Kind, site: &Site) -> Result<Outcome> {
     let proxy = Running::start(kind, site, Front::Plain, 1).await?;
     let (message, host) = (Message::new(size), host(0));
-    let load = ClosedLoop::start(CONNECTIONS, |_| Echo::open(proxy.target(), &host, message.clone())).await?;
+    let load = Load::closed(CONNECTIONS, |_| Echo::open(proxy.target(), &host, message.clone())).await?;
     let sample = load.measure(proxy.tree(), WARM_UP, TIME).await?;
     load.end().await;
     Ok(Outcome { values: vec![sample.cpu_us], sample: Some(sample) })
+}
+
+/// Latency of requests, or with a size of echoes on WebSockets, at [`RATE`].
+pub(super) async fn latency(size: Option<u16>, kind: Kind, site: &Site) -> Result<Outcome> {
+    let proxy = Running::start(kind, site, Front::Plain, 1).await?;
+    let (target, host) = (proxy.target(), host(0));
+    let load = if let Some(size) = size {
+        let message = Message::new(size);
+        Load::paced(CONNECTIONS, RATE, |_| Echo::open(target, &host, message.clone())).await?
+    } else {
+        let requests = Rc::new(vec![http::request(&host, SMALL)]);
+        Load::paced(CONNECTIONS, RATE, |index| Requests::open(target, requests.clone(), index)).await?
+    };
+    let sample = load.measure(proxy.tree(), WARM_UP, LONGER).await?;
+    load.end().await;
+    ensure!(sample.rate > f64::from(RATE) * 0.9, "only {:.0} a second of {RATE}", sample.rate);
+    let (half, most) = sample.latency_us.unwrap_or_default();
+    Ok(Outcome { values: vec![half, most], sample: Some(sample) })
 }

@@ -5,12 +5,12 @@ use anyhow::Result;
 use super::Outcome;
 use super::throughput::{CONNECTIONS, TIME, WARM_UP};
 use crate::load::handshake::Handshakes;
-use crate::load::{ClosedLoop, h2};
+use crate::load::{Load, h2};
 use crate::proxy::{Front, Kind, Running, Site, host};
 
 pub(super) async fn handshakes(kind: Kind, site: &Site) -> Result<Outcome> {
     let proxy = Running::start(kind, site, Front::Tls, 1).await?;
-    let load = ClosedLoop::start(CONNECTIONS, async |_| Ok(Handshakes::new(proxy.target()))).await?;
+    let load = Load::closed(CONNECTIONS, async |_| Ok(Handshakes::new(proxy.target()))).await?;
     let sample = load.measure(proxy.tree(), WARM_UP, TIME).await?;
     load.end().await;
     Ok(Outcome { values: vec![sample.cpu_us], sample: Some(sample) })
