@@ -5,7 +5,7 @@ mod support;
 use std::net::SocketAddr;
 
 use penstock_testkit::{Backend, DEADLINE, Request, until};
-use support::{Gateway, WHILE, http_gateway, rule_to, service};
+use support::{Gateway, WHILE, http_gateway, rule, rule_to, service};
 
 const HOST: &str = "a.example";
 
@@ -78,4 +78,38 @@ async fn accepting_pauses_near_the_limit_of_open_files() {
     drop(held.pop());
     assert_eq!(waiting.response("GET").await.unwrap().status, 200);
     assert_eq!(backend.count("/late"), 1);
+}
+
+/// So many that the tenth is enough for the process itself.
+const MORE_FILES: usize = 400;
+const HALF: usize = MORE_FILES / 10 * 9 / 2;
+
+#[tokio::test]
+async fn idle_connections_make_room_for_those_to_other_backends() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let objects = [
+        http_gateway(""),
+        rule_to("all", "app"),
+        service("app", &[&one]),
+        rule("other", "hostNames: [b.example]\nbackend: {services: [{name: other, port: 80}]}"),
+        service("other", &[&two]),
+    ];
+    let gateway = Gateway::start_under(&["prlimit", &format!("--nofile={MORE_FILES}")], &objects).await;
+    let mut clients = Vec::new();
+    for _ in 0..HALF {
+        clients.push(gateway.connect().await);
+    }
+    for (host, backend) in [(HOST, &one), ("b.example", &two)] {
+        // All at once, so that each has a connection of its own: as many as there may be.
+        for client in &mut clients {
+            client.send(&Request::get(host, "/held").behaviour("sse")).await.unwrap();
+        }
+        until("all requests", DEADLINE, || async { backend.event_streams() }, |open| *open == HALF).await;
+        backend.end_events();
+        for client in &mut clients {
+            assert_eq!(client.response("GET").await.unwrap().status, 200);
+        }
+    }
+    let open = gateway.metrics().await.sum("penstock_backend_connections", &[]);
+    assert!(open <= HALF as f64, "{open}");
 }

@@ -9,6 +9,7 @@ use penstock_model::{Endpoint, Name};
 
 use super::gate::Place;
 use super::tally::{LastProbe, Moved, Tally};
+use crate::upstream::Room;
 
 /// What [`LiveEndpoint::since`] counts from.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -70,7 +71,10 @@ pub struct LiveEndpoint {
 
 /// Counts a connection to its endpoint for as long as it is open.
 #[derive(Debug)]
-pub(crate) struct Connected(Arc<LiveEndpoint>);
+pub(crate) struct Connected {
+    endpoint: Arc<LiveEndpoint>,
+    _room: Room,
+}
 
 /// Counts a request or WebSocket at its endpoint for as long as it lives.
 #[derive(Debug)]
@@ -207,10 +211,10 @@ impl LiveEndpoint {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// A new connection to it.
-    pub(crate) fn connected(self: &Arc<Self>) -> Connected {
+    /// A new connection to it, which has this room.
+    pub(crate) fn connected(self: &Arc<Self>, room: Room) -> Connected {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        Connected(Arc::clone(self))
+        Connected { endpoint: Arc::clone(self), _room: room }
     }
 
     pub(crate) fn begin(self: &Arc<Self>, place: Option<Place>) -> Active {
@@ -241,7 +245,7 @@ impl Active {
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -64,11 +64,18 @@ pub(crate) fn failed(failure: &Failure, version: Version, record: Record, guard:
         }
         Failure::Connect(ConnectError::Tls(..)) => (StatusCode::BAD_GATEWAY, "no TLS with the backend"),
         Failure::Backend(error) if error.is_tls() => (StatusCode::BAD_GATEWAY, "no TLS with the backend"),
+        Failure::Connect(ConnectError::NoRoom(..)) => {
+            record.refused(failure.reason());
+            (StatusCode::SERVICE_UNAVAILABLE, "the gateway is at its limit of connections to backends")
+        }
         Failure::Connect(_) => (StatusCode::BAD_GATEWAY, "no connection to the backend"),
         Failure::Backend(_) => (StatusCode::BAD_GATEWAY, "the backend failed to answer"),
         Failure::Drained => (StatusCode::BAD_GATEWAY, "the backend went away"),
     };
     let mut answer = text(status, detail, Some(failure.reason()), record, guard);
+    if matches!(failure, Failure::Connect(ConnectError::NoRoom(..))) {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     if matches!(failure, Failure::ClientTimedOut(_)) && version < Version::HTTP_2 {
         // RFC 9110 15.5.9: what may still come of the body is not waited for.
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -47,7 +47,11 @@ impl Failure {
 
     /// Whether it says something about the backend.
     pub(crate) fn is_of_backend(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Backend(_) | Self::TimedOut(_))
+        match self {
+            Self::Connect(ConnectError::NoRoom(..)) => false,
+            Self::Connect(_) | Self::Backend(_) | Self::TimedOut(_) => true,
+            Self::ClientTimedOut(_) | Self::Client | Self::TooLarge | Self::Drained => false,
+        }
     }
 
     /// Whether the client is to blame.
@@ -59,6 +63,7 @@ impl Failure {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Connect(ConnectError::Tls(..)) => "tls",
+            Self::Connect(ConnectError::NoRoom(..)) => "limit",
             Self::Connect(_) => "connect",
             Self::Backend(error) if error.is_tls() => "tls",
             Self::Backend(error) if error.is_disconnect() => "closed",

@@ -12,7 +12,7 @@ use super::forward::{Headers, Outbound};
 use crate::cluster::{Active, LiveCluster, LiveEndpoint};
 use crate::timer;
 use crate::upstream::h1::{self, Connection};
-use crate::upstream::{Carrier, ConnectError, Cut, Exchange, Link, Offer, Secured, Turn, connect};
+use crate::upstream::{Carrier, ConnectError, Cut, Exchange, Link, Offer, Room, Secured, Turn, connect};
 
 /// What a request asks of what carries it.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +59,24 @@ impl Outbound<'_> {
             // Boxed: a request without TLS needs no room for a handshake.
             return Box::pin(self.open(endpoint, secured, speaks)).await;
         }
+        let room = self.room(endpoint)?;
         let stream = connect(endpoint.endpoint.address, self.forward.connect_timeout).await?;
         let carrier = Carrier::Http1(Connection::new(stream));
-        Ok(Box::new(Link::new(carrier, Arc::clone(endpoint), worker.pool.enter(endpoint), Some(endpoint.connected()))))
+        let counted = Some(endpoint.connected(room));
+        Ok(Box::new(Link::new(carrier, Arc::clone(endpoint), worker.pool.enter(endpoint), counted)))
+    }
+
+    /// Room for one more connection, be it that of an idle one.
+    fn room(&self, endpoint: &LiveEndpoint) -> Result<Room, ConnectError> {
+        let worker = &self.downstream.worker;
+        loop {
+            if let Some(room) = worker.limits.backends.take() {
+                return Ok(room);
+            }
+            if !worker.pool.forget_one() {
+                return Err(ConnectError::no_room(endpoint.endpoint.address));
+            }
+        }
     }
 
     /// A stream of a connection that has room, or an idle connection.
@@ -134,16 +149,17 @@ impl Outbound<'_> {
     ) -> Result<Box<Link>, Failure> {
         let worker = &self.downstream.worker;
         let address = endpoint.endpoint.address;
+        let room = self.room(endpoint)?;
         let broken = |error| Failure::Backend(h1::Error::Http2(error));
         let Some(secured) = secured else {
             let socket = connect(address, limit).await?;
-            let (cut, counted) = (worker.pool.enter(endpoint), endpoint.connected());
+            let (cut, counted) = (worker.pool.enter(endpoint), endpoint.connected(room));
             let opened = worker.sessions.open(socket, endpoint, None, cut, counted).await;
             return Ok(stream(opened.map_err(broken)?, endpoint));
         };
         let offer = if speaks == Speaks::Http1 { Offer::Http1 } else { Offer::Any };
         let (socket, http2) = secured.connect(address, offer, limit).await?;
-        let (cut, counted) = (worker.pool.enter(endpoint), endpoint.connected());
+        let (cut, counted) = (worker.pool.enter(endpoint), endpoint.connected(room));
         if http2 {
             let opened = worker.sessions.open(socket, endpoint, Some(secured), cut, counted).await;
             return Ok(stream(opened.map_err(broken)?, endpoint));

@@ -24,7 +24,7 @@ use crate::plane::{Failing, Noticed};
 use crate::route_state::{NoEndpoint, RouteState};
 use crate::trace::{Context, Onward};
 use crate::upstream::h1::{BodyFraming, BodyLength, EncodeError, RequestHead, ResponseHead};
-use crate::upstream::{Counted, Link};
+use crate::upstream::{ConnectError, Counted, Link};
 
 /// A request on its way to a backend: what stays the same in every attempt.
 pub(crate) struct Outbound<'a> {
@@ -254,6 +254,8 @@ impl Outbound<'_> {
             Progress::Beyond => false,
         };
         let again = match failure {
+            // Another backend needs room, too.
+            Failure::Connect(ConnectError::NoRoom(..)) => false,
             Failure::Connect(_) | Failure::Backend(_) => safe,
             Failure::TimedOut(_) => safe && idempotent && self.forward.retry.on_timeout,
             Failure::Client | Failure::ClientTimedOut(_) | Failure::TooLarge | Failure::Drained => false,

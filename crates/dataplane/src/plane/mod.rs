@@ -31,6 +31,7 @@ use crate::metrics::{Endpoints, LocalMetrics, Metrics};
 use crate::probe::{ProbeNow, Probed};
 use crate::resolve::AddressRule;
 use crate::trace::{Tracer, Tracing};
+use crate::upstream::Rooms;
 use crate::worker::{Clients, Command, Limits, Totals, Worker};
 
 pub(crate) use ejections::Failing;
@@ -156,6 +157,9 @@ impl DataPlane {
         let live = Arc::default();
         let (noticed, noticed_receiver) = mpsc::unbounded_channel();
         let clients = options.max_connections_per_client.map(|limit| Arc::new(Clients::new(limit)));
+        // A tenth of the files is for everything else.
+        let half = (options.open_files / 10 * 9 / 2).max(16);
+        let backends = Arc::new(Rooms::new(half));
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         for number in 0..options.workers.max(1) {
@@ -165,7 +169,8 @@ impl DataPlane {
             let noticed = noticed.clone();
             let (log, tracing) = (options.access_log.clone(), options.tracing.clone());
             let limits = Limits {
-                max_connections: (options.open_files / 10 * 9 / 2).max(16),
+                max_connections: half,
+                backends: Arc::clone(&backends),
                 per_listener: options.max_connections_per_listener,
                 clients: clients.clone(),
                 request_head: options.request_head_timeout,

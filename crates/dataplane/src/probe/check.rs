@@ -114,7 +114,7 @@ async fn check(
         Ok((secured, stream, true)) => ask_in_http2(probe, host, stream, Some(secured)).await,
         Ok((_, _, false)) if matches!(probe.question, Question::Grpc { .. }) => Err(grpc::NotServing::NoHttp2.into()),
         Ok((_, stream, false)) => ask(probe, host, Carrier::Tls(Box::new(Connection::new(stream)))).await,
-        Err(ConnectError::Failed(_, error)) => Err(Unhealthy::Connect(error)),
+        Err(ConnectError::Failed(_, error) | ConnectError::NoRoom(_, error)) => Err(Unhealthy::Connect(error)),
         Err(error) => Err(Unhealthy::secured(error)),
     }
 }

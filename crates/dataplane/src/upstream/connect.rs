@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
@@ -12,15 +13,25 @@ use crate::timer;
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    /// Refused, unreachable, or out of descriptors.
+    /// Refused, or unreachable.
     #[error("connect to {0}: {1}")]
     Failed(SocketAddr, io::Error),
+    /// This side has nothing left to connect with: descriptors, ports, memory. It says nothing about the other one.
+    #[error("connect to {0}: {1}")]
+    NoRoom(SocketAddr, io::Error),
     /// Not in time.
     #[error("connect to {0}: no answer in {1:?}")]
     TimedOut(SocketAddr, Duration),
     /// Connected, but there is no TLS on it: nothing else is tried.
     #[error("TLS with {0}: {1}")]
     Tls(SocketAddr, io::Error),
+}
+
+impl ConnectError {
+    /// All descriptors that are for connections to backends are in use.
+    pub(crate) fn no_room(address: SocketAddr) -> Self {
+        Self::NoRoom(address, Errno::MFILE.into())
+    }
 }
 
 /// Connects, within `limit`.
@@ -32,7 +43,12 @@ pub(crate) async fn connect(address: SocketAddr, limit: Option<Duration>) -> Res
             timer::timeout(limit, connecting).await.map_err(|_elapsed| ConnectError::TimedOut(address, limit))?
         }
     };
-    let stream = connected.map_err(|error| ConnectError::Failed(address, error))?;
+    let stream = connected.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM) => {
+            ConnectError::NoRoom(address, error)
+        }
+        _ => ConnectError::Failed(address, error),
+    })?;
     configure(&stream);
     Ok(stream)
 }

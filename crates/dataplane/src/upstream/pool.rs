@@ -88,6 +88,14 @@ impl Pool {
         }
     }
 
+    /// Lets an idle connection go, the one of an endpoint that was not used for longest. False when there is none. For when
+    /// there is no room for another one: it may look at every endpoint.
+    pub(crate) fn forget_one(&self) -> bool {
+        let mut endpoints = self.0.endpoints.borrow_mut();
+        let idle = endpoints.values_mut().map(|slot| &mut slot.idle).find(|idle| !idle.is_empty());
+        idle.map(|idle| idle.remove(0)).is_some()
+    }
+
     /// The drain of an endpoint is over: what it still has ends now.
     pub(crate) fn cut(&self, endpoint: &Arc<LiveEndpoint>) {
         let slot = self.0.endpoints.borrow_mut().remove(&endpoint.number);

@@ -33,7 +33,7 @@ use crate::timer;
 use crate::trace::Tracer;
 use crate::tunnel::registry::Spread;
 use crate::tunnel::{CloseReason, Filter, Leaving, Registry};
-use crate::upstream::{Pool, Sessions};
+use crate::upstream::{Pool, Rooms, Sessions};
 
 pub(crate) use accept::Counted;
 pub(crate) use clients::{Clients, OfClient};
@@ -91,6 +91,8 @@ pub struct Totals {
 pub(crate) struct Limits {
     /// Connections beyond this number, over all workers, wait in the kernel's queue.
     pub(crate) max_connections: usize,
+    /// Connections to backends, over all workers.
+    pub(crate) backends: Arc<Rooms>,
     /// Those of one port beyond this number are closed.
     pub(crate) per_listener: Option<u32>,
     /// How many each client has, where that is limited.

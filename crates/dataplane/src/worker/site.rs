@@ -13,6 +13,7 @@ use super::{Limits, Totals, Worker};
 use crate::access_log::WorkerLog;
 use crate::metrics::{LocalMetrics, Metrics};
 use crate::trace::Tracer;
+use crate::upstream::Rooms;
 
 /// A worker without a listener: it answers everything with 404.
 pub(super) struct Site {
@@ -24,7 +25,9 @@ impl Site {
     pub(super) fn new() -> Self {
         let metrics = Metrics::register(&Registry::new(), false).unwrap();
         let request_head = Duration::from_secs(60);
-        let limits = Limits { max_connections: 10, per_listener: None, clients: None, request_head, collect: || {} };
+        let (max_connections, backends) = (10, Arc::new(Rooms::new(10)));
+        let limits =
+            Limits { max_connections, backends, per_listener: None, clients: None, request_head, collect: || {} };
         let log = WorkerLog::new(None, metrics.access_log_lost.with_label_values::<&str>(&[]));
         let failing = tokio::sync::mpsc::unbounded_channel().0;
         let live = Arc::new(ArcSwap::default());
