@@ -173,5 +173,5 @@ pub(crate) async fn goes_well(load: &Load) {
 /// Waits for so many more answers: of a steady load, a hundred a second.
 pub(crate) async fn more(load: &Load, answers: u64) {
     let enough = load.report().answered + answers;
-    until("more answers", DEADLINE * 2, || async { load.report() }, |report| report.answered >= enough).await;
+    until("more answers", DEADLINE * 4, || async { load.report() }, |report| report.answered >= enough).await;
 }
