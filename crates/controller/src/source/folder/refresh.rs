@@ -1,6 +1,6 @@
 //! What became different in a folder since the last look, as changes for the store: as much work as there is difference.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::{fs, io, mem};
 
@@ -98,8 +98,8 @@ impl Folder {
     fn find_twice(&mut self, ids: &BTreeSet<Id>) -> BTreeMap<Id, Object> {
         let mut twice_now = mem::take(&mut self.twice);
         twice_now.retain(|id, _| !ids.contains(id));
-        let by_names: BTreeMap<_, _> =
-            ids.iter().map(|id| ((id.kind, &*id.key.namespace, &*id.key.name), id)).collect();
+        // Every object of the folder is looked up: by a hash, for names are alike.
+        let by_names: HashMap<_, _> = ids.iter().map(|id| ((id.kind, &*id.key.namespace, &*id.key.name), id)).collect();
         let mut first: BTreeMap<Id, (Object, Place)> = BTreeMap::new();
         for (path, object, line) in self.entries() {
             let Some(&id) = by_names.get(&object.names()) else { continue };
