@@ -105,10 +105,7 @@ impl<Objects> Site<Objects> {
         let enough = |report: &Report| report.answered >= 200;
         until("some load", DEADLINE, || async { load.report() }, enough).await;
         load.stop().await.assert_clean();
-        let metrics = self.without("penstock_connections_open").await;
-        // Those to backends stay for a few seconds, and need not be waited for to be known.
-        let (idle, held) = (metrics.sum("penstock_backend_connections", &[]) as usize, self.usage());
-        Usage { files: held.files.saturating_sub(idle), ..held }
+        self.settled().await
     }
 
     /// What it holds when its idle connections to backends are over.
@@ -119,9 +116,9 @@ impl<Objects> Site<Objects> {
     }
 
     /// Waits until the sum of a metric is zero.
-    async fn without(&self, name: &str) -> Metrics {
+    async fn without(&self, name: &str) {
         let metrics = || async { Metrics::fetch(self.admin).await.expect("metrics") };
-        until(&format!("no {name}"), DEADLINE, metrics, |metrics| metrics.sum(name, &[]) == 0.0).await
+        until(&format!("no {name}"), DEADLINE, metrics, |metrics| metrics.sum(name, &[]) == 0.0).await;
     }
 
     pub(crate) fn usage(&self) -> Usage {
