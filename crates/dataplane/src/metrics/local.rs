@@ -10,10 +10,10 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use http::{Method, StatusCode};
 use penstock_model::Name;
-use prometheus::IntGauge;
-use prometheus::local::{LocalHistogram, LocalIntCounter};
 
 use super::Metrics;
+use super::cells::{LocalCount, LocalTimes, Open};
+use super::family::Series;
 use crate::timer;
 
 /// How often cells are added to the families, as long as anything was counted.
@@ -37,7 +37,7 @@ pub(crate) struct Scope<'a> {
 pub(crate) struct LocalMetrics(Rc<Inner>);
 
 /// Gateway and listener, and their cells.
-type Durations = ([Arc<str>; 2], Rc<LocalHistogram>);
+type Durations = ([Arc<str>; 2], Rc<LocalTimes>);
 
 #[derive(Debug)]
 struct Inner {
@@ -54,14 +54,13 @@ struct Inner {
 /// The cells of one route.
 #[derive(Debug)]
 pub(crate) struct RouteMetrics {
-    labels: [Box<str>; 3],
     /// Answers with the code and method that were seen first, mostly all there are: beside the other cells in memory.
     first: OnceCell<Answers>,
     /// Few: as many as other codes and methods.
     others: RefCell<Vec<Answers>>,
-    duration: Rc<LocalHistogram>,
-    pub(crate) received: LocalIntCounter,
-    pub(crate) sent: LocalIntCounter,
+    duration: Rc<LocalTimes>,
+    pub(crate) received: LocalCount,
+    pub(crate) sent: LocalCount,
     /// Of the pool and settings that the route last went to.
     backend: RefCell<Option<Backend>>,
     /// Most routes have none.
@@ -74,19 +73,19 @@ pub(crate) struct RouteMetrics {
 struct Answers {
     code: u16,
     method: &'static str,
-    count: LocalIntCounter,
+    count: LocalCount,
 }
 
 /// What was refused or failed for one reason, from a closed list.
 #[derive(Debug)]
 struct Reason {
     reason: &'static str,
-    count: LocalIntCounter,
+    count: LocalCount,
 }
 
 impl Reason {
     /// Counts one; few reasons are ever met.
-    fn inc(known: &mut Vec<Self>, reason: &'static str, new: impl FnOnce() -> LocalIntCounter) {
+    fn inc(known: &mut Vec<Self>, reason: &'static str, new: impl FnOnce() -> LocalCount) {
         match known.iter().find(|one| one.reason == reason) {
             Some(one) => one.count.inc(),
             None => {
@@ -103,7 +102,7 @@ impl Reason {
 struct Backend {
     pool: Name,
     settings: Name,
-    duration: LocalHistogram,
+    duration: LocalTimes,
     errors: Vec<Reason>,
 }
 
@@ -111,8 +110,8 @@ struct Backend {
 #[derive(Debug)]
 struct WebSockets {
     /// Not a cell: what is open is seen at once.
-    open: IntGauge,
-    opened: LocalIntCounter,
+    open: Arc<Series<Open>>,
+    opened: LocalCount,
 }
 
 impl LocalMetrics {
@@ -139,17 +138,17 @@ impl LocalMetrics {
         Rc::clone(routes.entry(scope.number).or_insert_with(new))
     }
 
-    fn duration(&self, scope: Scope<'_>) -> Rc<LocalHistogram> {
+    fn duration(&self, scope: Scope<'_>) -> Rc<LocalTimes> {
         let family = &self.0.families.request_duration;
         if self.0.families.per_rule {
-            return Rc::new(family.with_label_values(&[scope.gateway, scope.listener, scope.rule]).local());
+            return Rc::new(family.with_label_values(&[scope.gateway, scope.listener, scope.rule]).into());
         }
         let labels = [scope.gateway, scope.listener];
         let mut durations = self.0.durations.borrow_mut();
         if let Some((_, known)) = durations.iter().find(|(known, _)| known.each_ref().map(|label| &**label) == labels) {
             return Rc::clone(known);
         }
-        let new = Rc::new(family.with_label_values(&labels).local());
+        let new = Rc::new(family.with_label_values(&labels).into());
         durations.push((labels.map(Into::into), Rc::clone(&new)));
         new
     }
@@ -157,14 +156,14 @@ impl LocalMetrics {
     /// Counts an answer.
     pub(crate) fn answered(&self, route: &Rc<RouteMetrics>, method: &Method, status: StatusCode, took: Duration) {
         route.count(&self.0.families, method_label(method), status.as_u16());
-        route.duration.observe(took.as_secs_f64());
+        route.duration.observe(took);
         self.touch(route);
     }
 
     /// Observes how long a backend took to its response head.
     pub(crate) fn backend_answered(&self, route: &Rc<RouteMetrics>, pool: &Name, settings: &Name, took: Duration) {
         let mut backend = route.backend.borrow_mut();
-        Backend::of(&mut backend, &self.0.families, pool, settings).duration.observe(took.as_secs_f64());
+        Backend::of(&mut backend, &self.0.families, pool, settings).duration.observe(took);
     }
 
     /// Counts an attempt that failed.
@@ -172,7 +171,7 @@ impl LocalMetrics {
         let families = &self.0.families;
         let mut backend = route.backend.borrow_mut();
         let errors = &mut Backend::of(&mut backend, families, pool, settings).errors;
-        Reason::inc(errors, reason, || families.backend_errors.with_label_values(&[&**pool, settings, reason]).local());
+        Reason::inc(errors, reason, || families.backend_errors.with_label_values(&[pool, settings, reason]).into());
         drop(backend);
         self.touch(route);
     }
@@ -180,7 +179,7 @@ impl LocalMetrics {
     /// Counts what is refused; the listener is `none` where no listener took it.
     pub(crate) fn refused(&self, listener: &str, reason: &'static str) {
         let mut refused = self.0.refused.borrow_mut();
-        let new = || self.0.families.refused.with_label_values(&[listener, reason]).local();
+        let new = || self.0.families.refused.with_label_values(&[listener, reason]).into();
         match refused.get_mut(listener) {
             Some(known) => Reason::inc(known, reason, new),
             None => Reason::inc(refused.entry(listener.into()).or_default(), reason, new),
@@ -272,7 +271,7 @@ impl Backend {
         last.get_or_insert_with(|| Self {
             pool: Arc::clone(pool),
             settings: Arc::clone(settings),
-            duration: families.backend_duration.with_label_values(&[&**pool, settings]).local(),
+            duration: families.backend_duration.with_label_values(&[pool, settings]).into(),
             errors: Vec::new(),
         })
     }
@@ -284,12 +283,11 @@ impl Backend {
 }
 
 impl RouteMetrics {
-    fn new(families: &Metrics, scope: Scope<'_>, duration: Rc<LocalHistogram>) -> Self {
+    fn new(families: &Metrics, scope: Scope<'_>, duration: Rc<LocalTimes>) -> Self {
         let labels = [scope.gateway, scope.listener, scope.rule];
         let bytes =
-            |direction| families.request_bytes.with_label_values(&[labels[0], labels[1], labels[2], direction]).local();
+            |direction| families.request_bytes.with_label_values(&[labels[0], labels[1], labels[2], direction]).into();
         Self {
-            labels: labels.map(Into::into),
             first: OnceCell::new(),
             others: RefCell::default(),
             duration,
@@ -305,9 +303,9 @@ impl RouteMetrics {
         let is = |known: &&Answers| known.code == code && std::ptr::eq(known.method, method);
         let new = || {
             let text = code.to_string();
-            let [gateway, listener, rule] = &self.labels;
-            let labels = [&**gateway, &**listener, &**rule, &text, method];
-            Answers { code, method, count: families.requests.with_label_values(&labels).local() }
+            let [gateway, listener, rule] = self.labels();
+            let labels = [gateway, listener, rule, &text, method];
+            Answers { code, method, count: families.requests.with_label_values(&labels).into() }
         };
         let first = self.first.get_or_init(new);
         if is(&first) {
@@ -338,10 +336,16 @@ impl RouteMetrics {
 
     fn websockets(&self, families: &Metrics) -> &WebSockets {
         self.websockets.get_or_init(|| {
-            let labels = self.labels.each_ref().map(|label| &**label);
-            let opened = families.websocket_opened.with_label_values(&labels).local();
+            let labels = self.labels();
+            let opened = families.websocket_opened.with_label_values(&labels).into();
             Box::new(WebSockets { open: families.websocket_open.with_label_values(&labels), opened })
         })
+    }
+
+    /// Gateway, listener and rule.
+    fn labels(&self) -> [&str; 3] {
+        let mut labels = self.received.series().labels();
+        std::array::from_fn(|_| labels.next().unwrap_or_default())
     }
 }
 

@@ -1,13 +1,17 @@
 //! What is counted. The families are shared; each worker counts in cells of its own and adds them up five times a
 //! second, so that counting costs no lock and no shared cache line.
 
+mod cells;
 mod endpoints;
+mod family;
 mod local;
 mod orphans;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
 
+use cells::{Count, Open, Times};
 pub(crate) use endpoints::Endpoints;
+use family::{Cell, Family, Texts};
 pub(crate) use local::{LocalMetrics, RouteMetrics, Scope};
 pub(crate) use orphans::{Orphans, Series, orphans, remove};
 
@@ -20,16 +24,16 @@ const LONG_SECONDS: [f64; 9] = [1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 
 /// All metric families of the data plane but those of single endpoints, see [`Endpoints`].
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
-    pub(crate) requests: IntCounterVec,
-    pub(crate) request_duration: HistogramVec,
-    pub(crate) backend_duration: HistogramVec,
-    pub(crate) request_bytes: IntCounterVec,
-    pub(crate) refused: IntCounterVec,
-    pub(crate) backend_errors: IntCounterVec,
-    pub(crate) websocket_open: IntGaugeVec,
-    pub(crate) websocket_opened: IntCounterVec,
-    pub(crate) websocket_closed: IntCounterVec,
-    pub(crate) websocket_bytes: IntCounterVec,
+    pub(crate) requests: Family<Count>,
+    pub(crate) request_duration: Family<Times>,
+    pub(crate) backend_duration: Family<Times>,
+    pub(crate) request_bytes: Family<Count>,
+    pub(crate) refused: Family<Count>,
+    pub(crate) backend_errors: Family<Count>,
+    pub(crate) websocket_open: Family<Open>,
+    pub(crate) websocket_opened: Family<Count>,
+    pub(crate) websocket_closed: Family<Count>,
+    pub(crate) websocket_bytes: Family<Count>,
     pub(crate) websocket_duration: HistogramVec,
     pub(crate) connections_open: IntGaugeVec,
     pub(crate) connections: IntCounterVec,
@@ -55,6 +59,16 @@ fn registered<C: Collector + Clone + 'static>(
     Ok(family)
 }
 
+fn many<C: Cell>(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    texts: &Texts,
+) -> prometheus::Result<Family<C>> {
+    registered(registry, Family::new(&format!("penstock_{name}"), help, labels, texts))
+}
+
 impl Metrics {
     /// Registers every family.
     pub(crate) fn register(registry: &Registry, per_rule: bool) -> prometheus::Result<Self> {
@@ -68,6 +82,10 @@ impl Metrics {
             let options = HistogramOpts::new(format!("penstock_{name}"), help).buckets(buckets.to_vec());
             registered(registry, HistogramVec::new(options, labels))
         };
+        let texts = Texts::default();
+        // Those that grow with rules.
+        let counts = |name: &str, help: &str, labels: &[&str]| many::<Count>(registry, name, help, labels, &texts);
+        let times = |name: &str, help: &str, labels: &[&str]| many::<Times>(registry, name, help, labels, &texts);
         let rule = ["gateway", "listener", "rule"];
         let duration: &[&str] = if per_rule { &rule } else { &rule[..2] };
         let config_apply =
@@ -77,38 +95,36 @@ impl Metrics {
             config_apply.with_label_values(&[stage]);
         }
         Ok(Self {
-            requests: counter(
+            requests: counts(
                 "requests_total",
                 "Requests answered.",
                 &["gateway", "listener", "rule", "code", "method"],
             )?,
-            request_duration: histogram(
+            request_duration: times(
                 "request_duration_seconds",
                 "From the request head to the end of the answer.",
                 duration,
-                &SECONDS,
             )?,
-            backend_duration: histogram(
+            backend_duration: times(
                 "backend_duration_seconds",
                 "From the choice of a backend to its response head.",
                 &["pool", "settings"],
-                &SECONDS,
             )?,
-            request_bytes: counter(
+            request_bytes: counts(
                 "request_bytes_total",
                 "Bytes of bodies.",
                 &["gateway", "listener", "rule", "direction"],
             )?,
-            refused: counter("refused_total", "Requests and connections refused.", &["listener", "reason"])?,
-            backend_errors: counter("backend_errors_total", "Failed attempts.", &["pool", "settings", "reason"])?,
-            websocket_open: gauge("websocket_open", "WebSockets open now.", &rule)?,
-            websocket_opened: counter("websocket_opened_total", "WebSockets opened.", &rule)?,
-            websocket_closed: counter(
+            refused: counts("refused_total", "Requests and connections refused.", &["listener", "reason"])?,
+            backend_errors: counts("backend_errors_total", "Failed attempts.", &["pool", "settings", "reason"])?,
+            websocket_open: many(registry, "websocket_open", "WebSockets open now.", &rule, &texts)?,
+            websocket_opened: counts("websocket_opened_total", "WebSockets opened.", &rule)?,
+            websocket_closed: counts(
                 "websocket_closed_total",
                 "WebSockets closed, by what closed them.",
                 &["gateway", "listener", "rule", "reason"],
             )?,
-            websocket_bytes: counter(
+            websocket_bytes: counts(
                 "websocket_bytes_total",
                 "Bytes relayed after the handshake, added when a WebSocket ends.",
                 &["gateway", "listener", "rule", "direction"],

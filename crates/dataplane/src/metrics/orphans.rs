@@ -7,6 +7,7 @@ use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::proto::MetricFamily;
 
 use super::Metrics;
+use super::family::{Cell, Family};
 
 /// One series: its family, as a place among [`families`], and its labels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,25 +63,18 @@ impl Owners {
 }
 
 /// A family whose series can be listed and removed.
-trait Family {
+trait Swept {
     /// Each with its value where it is a gauge: what is still open keeps its series.
     fn series(&self) -> Vec<(BTreeMap<String, String>, f64)>;
     fn remove(&self, labels: &BTreeMap<String, String>);
 }
 
-impl<B: MetricVecBuilder> Family for MetricVec<B>
+impl<B: MetricVecBuilder> Swept for MetricVec<B>
 where
     Self: Collector,
 {
     fn series(&self) -> Vec<(BTreeMap<String, String>, f64)> {
-        let families = self.collect();
-        let series = families.iter().flat_map(MetricFamily::get_metric);
-        series
-            .map(|metric| {
-                let labels = metric.get_label().iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned()));
-                (labels.collect(), metric.get_gauge().get_value())
-            })
-            .collect()
+        listed(self)
     }
 
     fn remove(&self, labels: &BTreeMap<String, String>) {
@@ -90,8 +84,29 @@ where
     }
 }
 
+impl<C: Cell> Swept for Family<C> {
+    fn series(&self) -> Vec<(BTreeMap<String, String>, f64)> {
+        listed(self)
+    }
+
+    fn remove(&self, labels: &BTreeMap<String, String>) {
+        Family::remove(self, labels);
+    }
+}
+
+fn listed(family: &impl Collector) -> Vec<(BTreeMap<String, String>, f64)> {
+    let families = family.collect();
+    let series = families.iter().flat_map(MetricFamily::get_metric);
+    series
+        .map(|metric| {
+            let labels = metric.get_label().iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned()));
+            (labels.collect(), metric.get_gauge().get_value())
+        })
+        .collect()
+}
+
 /// Those that grow with rules, listeners and backends. Series of single endpoints are there as long as those are.
-fn families(metrics: &Metrics) -> [&dyn Family; 17] {
+fn families(metrics: &Metrics) -> [&dyn Swept; 17] {
     [
         &metrics.requests,
         &metrics.request_duration,
