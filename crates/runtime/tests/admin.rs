@@ -34,7 +34,7 @@ fn sources() -> Sources {
     let overview: Arc<Overview> = Arc::new(|| Box::pin(async { json!({}) }));
     let diff: Arc<Diff> = Arc::new(|text| Box::pin(async move { Ok(json!({"bytes": text.len()}).to_string()) }));
     let readiness = Readiness::starting("the first configuration");
-    Sources { registry, readiness, status, request, probe, explain, diff, overview }
+    Sources { registry, readiness, status, request, probe, explain, diff, overview, collect: || {} }
 }
 
 fn start(sources: Sources) -> AdminServer {

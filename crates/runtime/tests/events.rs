@@ -37,6 +37,7 @@ fn site() -> Site {
         explain: Arc::new(|_| Ok(String::new())),
         diff: Arc::new(|_| Box::pin(async { Ok(String::new()) })),
         overview,
+        collect: || {},
     };
     let server = AdminServer::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), sources).expect("a free port");
     Site { server, number, asked, readiness }

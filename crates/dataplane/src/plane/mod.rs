@@ -10,6 +10,7 @@ mod idle;
 mod listeners;
 mod names;
 mod observe;
+mod settling;
 mod sockets;
 mod sweep;
 mod task;

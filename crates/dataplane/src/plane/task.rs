@@ -18,6 +18,7 @@ use super::idle::IdleCloses;
 use super::listeners::Leaving;
 use super::names::FirstAnswers;
 use super::observe::{Ports, Reasons, Seen};
+use super::settling::Settling;
 use super::sweep::Sweep;
 use super::tickets::Tickets;
 use super::{Inputs, Noticed, Options, Order, View, listeners, names, sockets, until};
@@ -66,6 +67,7 @@ pub(super) struct Plane {
     closing: bool,
     /// When ports that could not be bound are tried again.
     bind_again: Option<Instant>,
+    settling: Settling,
 }
 
 /// How often old tables are looked at while there are any.
@@ -116,6 +118,7 @@ impl Plane {
             old: Vec::new(),
             closing: false,
             bind_again: None,
+            settling: Settling::default(),
         }
     }
 
@@ -163,6 +166,10 @@ impl Plane {
                 () = self.tickets.changed() => self.exchange_tickets(),
                 () = until(self.ejections.next()) => self.take_back(),
                 () = until(self.bind_again) => self.bind_again(),
+                () = until(self.settling.due()) => {
+                    (self.options.collect)();
+                    self.settling.settled(Instant::now());
+                }
                 found = self.sweep.found(&self.metrics, &self.config) => {
                     self.sweep.remove(found, &self.metrics, &self.config);
                 }
@@ -347,6 +354,7 @@ impl Plane {
     }
 
     fn publish_observed(&mut self, changed: &[ClusterId]) {
+        self.settling.disturbed(Instant::now());
         self.seen.look(changed, &self.clusters, &self.reasons, &self.ejections);
         let observed = Arc::new(Observed {
             generation: self.generation,

@@ -81,6 +81,7 @@ pub(crate) async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
             })
         }),
         overview: Arc::new(move || Box::pin(overview.clone().document())),
+        collect: allocator::collect,
     };
     let admin = AdminServer::bind(args.admin(), sources)?;
 

@@ -25,7 +25,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::Registry;
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::readiness::Readiness;
@@ -41,6 +41,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the end of the process waits for the last event to go out. Whoever does not take it does not hold it up longer.
 const LAST_EVENTS: Duration = Duration::from_millis(200);
+/// How long after an answer memory is given back: the allocator keeps what has just become free.
+const SETTLE: Duration = Duration::from_millis(1500);
 /// The largest head.
 const HEAD_BYTES: usize = 16 * 1024;
 
@@ -74,6 +76,8 @@ pub struct Sources {
     pub diff: Arc<Diff>,
     /// What `/events` sends; called once a second while somebody listens, on the admin server's thread.
     pub overview: Arc<Overview>,
+    /// Gives memory of the calling thread back: a page of thousands of series takes several times its size.
+    pub collect: fn(),
 }
 
 impl std::fmt::Debug for Sources {
@@ -121,10 +125,13 @@ impl AdminServer {
         let serve = move || {
             runtime.block_on(async {
                 let events = Events::start(Arc::clone(&sources.overview), sources.readiness.clone());
-                let site = Arc::new(Site { sources, events: events.clone(), slow: Arc::new(Semaphore::new(1)) });
+                let collect = sources.collect;
+                let (slow, answered) = (Arc::new(Semaphore::new(1)), Arc::new(Notify::new()));
+                let site = Arc::new(Site { sources, events: events.clone(), slow, answered: Arc::clone(&answered) });
                 tokio::select! {
                     _ = stopped => {}
                     () = accept(listener, site) => {}
+                    () = settle(&answered, collect) => {}
                 }
                 // They were told already, unless this comes in the same instant.
                 let _ = timeout(LAST_EVENTS, events.all_gone()).await;
@@ -158,6 +165,17 @@ struct Site {
     events: Events,
     /// What takes a while is done one at a time, to its end, also when whoever asked has gone.
     slow: Arc<Semaphore>,
+    /// Told of every answer.
+    answered: Arc<Notify>,
+}
+
+/// Gives memory back some time after answers, for ever.
+async fn settle(answered: &Notify, collect: fn()) {
+    loop {
+        answered.notified().await;
+        sleep(SETTLE).await;
+        collect();
+    }
 }
 
 async fn accept(listener: TcpListener, site: Arc<Site>) {
@@ -197,6 +215,7 @@ async fn serve(stream: TcpStream, site: Arc<Site>, local: bool) {
                 _ => pages::answer(request, &site).await,
             };
             streams.store(answer.body().is_stream(), Ordering::Relaxed);
+            site.answered.notify_one();
             Ok::<_, std::convert::Infallible>(answer)
         }
     });
