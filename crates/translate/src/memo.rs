@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_api::RoutingRule;
-use penstock_model::{Cluster, HostPattern, Listener, Name, Problem, Route};
+use penstock_model::{HostPattern, Listener, Name, Problem, Route};
 
 use crate::finding::Finding;
 use crate::gateway::Gateway;
@@ -14,7 +14,7 @@ use crate::rule::{Attachment, Lowered};
 use crate::seen::Changes;
 use crate::service::{Dependencies, Keys};
 use crate::snapshot::Key;
-use crate::uses::Uses;
+use crate::uses::{Used, Uses, alike};
 
 /// A rule.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct RuleMemo {
 pub(crate) struct RulePart {
     /// Routes by the name of their listener.
     pub(crate) routes: Vec<(Name, Vec<Arc<Route>>)>,
-    pub(crate) clusters: Vec<Arc<Cluster>>,
+    pub(crate) clusters: Vec<Used>,
     pub(crate) dependencies: Dependencies,
     pub(crate) status: Arc<RuleStatus>,
     pub(crate) problems: Vec<Problem>,
@@ -114,8 +114,13 @@ impl Dependencies {
 }
 
 impl RulePart {
-    /// A new part that keeps what is equal in an old one.
-    pub(crate) fn keeping(lowered: Lowered, old: Option<&Self>, status: RuleStatus, problems: Vec<Problem>) -> Self {
+    /// A new part that keeps what is equal in an old one, and shares clusters that others use.
+    pub(crate) fn keeping(
+        lowered: Lowered,
+        (old, uses): (Option<&Self>, Option<&Uses>),
+        status: RuleStatus,
+        problems: Vec<Problem>,
+    ) -> Self {
         let Lowered { routes, clusters, dependencies, findings: _, hosts: _ } = lowered;
         let old_routes = old.map(|old| old.routes.as_slice()).unwrap_or_default();
         // Made one by one: what is collected from a list keeps the memory of that list, many times of what is kept here.
@@ -128,13 +133,17 @@ impl RulePart {
             by_listener.push((listener, kept));
         }
         let old_clusters = old.map(|old| old.clusters.as_slice()).unwrap_or_default();
-        let mut distinct: Vec<Arc<Cluster>> = Vec::with_capacity(clusters.len());
-        for cluster in clusters {
-            let same = |other: &&Arc<Cluster>| other.id == cluster.id && other.pool == cluster.pool;
-            if !distinct.iter().any(|other| same(&other)) {
-                let before = old_clusters.iter().find(same);
-                distinct.push(keep(cluster, before));
+        let mut distinct: Vec<Used> = Vec::with_capacity(clusters.len());
+        for mut cluster in clusters {
+            let same = |other: &&Used| other.cluster.id == cluster.id && other.pool == cluster.pool;
+            if distinct.iter().any(|other| same(&other)) {
+                continue;
             }
+            let before = old_clusters.iter().find(same).map(|used| &used.cluster);
+            let before = before.filter(|before| alike(&mut cluster, before)).cloned();
+            let shared = before.or_else(|| uses.and_then(|uses| uses.alike(&mut cluster)));
+            let pool = cluster.pool.clone();
+            distinct.push(Used { pool, cluster: shared.unwrap_or_else(|| Arc::new(cluster)) });
         }
         let status = keep(status, old.map(|old| &old.status));
         Self { routes: by_listener, clusters: distinct, dependencies, status, problems }

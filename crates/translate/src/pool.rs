@@ -29,7 +29,7 @@ pub(crate) struct Backends<'a> {
     pub(crate) options: &'a Options,
     pub(crate) gateway: &'a Gateway,
     pub(crate) rule: &'a Key,
-    /// Certificates that were read before.
+    /// What was read before.
     pub(crate) known: &'a RefCell<Known>,
     /// Why nothing of the rule may be forwarded.
     pub(crate) blocked: Option<&'static str>,
@@ -189,6 +189,7 @@ impl Backends<'_> {
                     }
                     let (pool, settings) = (&candidates.pool, candidates.settings);
                     let (needs, found) = (&mut self.dependencies, &mut self.findings);
+                    let world = (self.snapshot, self.options, self.known);
                     let cluster = service::cluster(world, field, &port, pool, settings, needs, found);
                     candidates.cluster(reference.weight, &cluster.id);
                     self.clusters.push(cluster);
@@ -236,7 +237,7 @@ impl Backends<'_> {
                 &candidates.pool,
                 settings,
                 source,
-                set,
+                Arc::new(set),
                 service::chosen_probe(settings, settings.protocol),
             ));
         };

@@ -1,5 +1,6 @@
 //! A Service and one of its ports: found, permitted, and made a cluster of.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use penstock_api::gateway::ServiceRef;
@@ -15,6 +16,7 @@ use crate::probe::{self, Readiness};
 use crate::probe_host;
 use crate::settings::{ProbeChoice, Settings};
 use crate::snapshot::{Key, Options, Snapshot};
+use crate::upstream::Known;
 
 /// What a result was made from: when one of these changes, it is made again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,7 +150,7 @@ fn ports(service: &Service) -> String {
 
 /// The cluster of a port under some settings.
 pub(crate) fn cluster(
-    (snapshot, options): (&Snapshot, &Options),
+    (snapshot, options, known): (&Snapshot, &Options, &RefCell<Known>),
     field: &str,
     port: &Resolved,
     pool: &Name,
@@ -161,23 +163,24 @@ pub(crate) fn cluster(
     let (source, set) = match external_name {
         Some(name) => {
             let port = settings.port.unwrap_or(*number);
-            (EndpointSource::Name { name: name.clone(), port }, EndpointSet::default())
+            (EndpointSource::Name { name: name.clone(), port }, Arc::default())
         }
         None => {
-            let slices = snapshot.endpoint_slices.get(key).map(Vec::as_slice).unwrap_or_default();
-            let set = endpoints(slices, port_name, settings.port, options);
-            if set.as_slice().is_empty() {
-                let message = format!(
-                    "{field}: Service {key} has no ready endpoints for port {number}: requests are answered with 502"
-                );
-                findings.push(Finding::note(RuleReason::NoEndpoints.as_str(), message));
-            }
             let source = EndpointSource::Service {
                 namespace: key.namespace.clone(),
                 name: key.name.clone(),
                 port: port_name.clone(),
                 override_port: settings.port,
             };
+            let slices = snapshot.endpoint_slices.get(key).map(Vec::as_slice).unwrap_or_default();
+            let read = || endpoints(slices, port_name, settings.port, options);
+            let set = known.borrow_mut().endpoints(&source, read);
+            if set.as_slice().is_empty() {
+                let message = format!(
+                    "{field}: Service {key} has no ready endpoints for port {number}: requests are answered with 502"
+                );
+                findings.push(Finding::note(RuleReason::NoEndpoints.as_str(), message));
+            }
             (source, set)
         }
     };
@@ -221,7 +224,7 @@ pub(crate) fn build(
     pool: &Name,
     settings: &Settings,
     source: EndpointSource,
-    endpoints: EndpointSet,
+    endpoints: Arc<EndpointSet>,
     probe: Option<Probe>,
 ) -> Cluster {
     let probe = match (&source, probe) {
@@ -233,7 +236,7 @@ pub(crate) fn build(
         pool: pool.clone(),
         settings: settings.label.clone(),
         source,
-        endpoints: Arc::new(endpoints),
+        endpoints,
         protocol: settings.protocol,
         tls: settings.tls.clone(),
         balancing: settings.balancing,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_api::reasons::RuleReason;
+use penstock_model::shared::same;
 use penstock_model::{Cluster, ClusterId, Config, Listener, Name, ObjectRef, Problem, Route, Shared};
 
 use crate::assemble::Assembly;
@@ -256,7 +257,8 @@ impl Translator {
         let object = ObjectRef { kind: "RoutingRule", namespace: key.namespace.clone(), name: key.name.clone() };
         let problems: Vec<Problem> = lowered.findings.iter().filter_map(|finding| finding.problem(&object)).collect();
         let status = status::rule(&memo.object, &memo.gateway, &lowered);
-        Some(RulePart::keeping(lowered, old, status, problems))
+        let uses = self.gateways.get(&memo.gateway).map(|gateway| &gateway.uses);
+        Some(RulePart::keeping(lowered, (old, uses), status, problems))
     }
 
     /// Counts what rules want to see.
@@ -323,7 +325,7 @@ impl Translator {
         let same_listeners = listeners.len() == self.config.listeners.len()
             && listeners.iter().zip(&self.config.listeners).all(|(a, b)| Arc::ptr_eq(a, b));
         let same_clusters = changes.iter().all(|(id, now)| match (self.config.clusters.get(id), now) {
-            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (Some(before), Some(now)) => same(before, now),
             (None, None) => true,
             _ => false,
         });
@@ -333,6 +335,8 @@ impl Translator {
         let mut clusters = self.config.clusters.clone();
         for (id, now) in changes {
             match now {
+                // One that was made anew for its name alone stays what it is.
+                Some(cluster) if clusters.get(&id).is_some_and(|before| same(before, &cluster)) => {}
                 Some(cluster) => drop(clusters.insert(id, cluster)),
                 None => drop(clusters.remove(&id)),
             }

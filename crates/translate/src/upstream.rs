@@ -1,11 +1,12 @@
 //! TLS to backends: the objects that settings refer to, looked up from where the settings stand.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use penstock_api::gateway::CaKind;
 use penstock_api::reasons::ListenerReason;
 use penstock_api::rule::RuleBackend;
-use penstock_model::Certificate;
+use penstock_model::{Certificate, EndpointSet, EndpointSource};
 
 use crate::authorities::{self, Authorities};
 use crate::certificate::KnownSecrets;
@@ -16,18 +17,35 @@ use crate::settings::{ProbeChoice, Settings};
 use crate::snapshot::Snapshot;
 use crate::tls::secret_key;
 
-/// What was read of the versions of objects that were seen last.
+/// What was read of the versions of objects that were seen last, and is not read again for every rule.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     authorities: Authorities,
     secrets: KnownSecrets,
+    /// Of the snapshot that is being translated: thousands of rules may share a Service.
+    endpoints: HashMap<EndpointSource, Arc<EndpointSet>>,
 }
 
 impl Known {
-    /// Forgets objects that are gone.
+    /// The endpoints of a source: the same for all who ask during one translation.
+    pub(crate) fn endpoints(
+        &mut self,
+        source: &EndpointSource,
+        read: impl FnOnce() -> EndpointSet,
+    ) -> Arc<EndpointSet> {
+        if let Some(known) = self.endpoints.get(source) {
+            return Arc::clone(known);
+        }
+        let read = Arc::new(read());
+        self.endpoints.insert(source.clone(), Arc::clone(&read));
+        read
+    }
+
+    /// The translation is over: forgets objects that are gone, and what the next snapshot says anew.
     pub(crate) fn retain(&mut self, snapshot: &Snapshot) {
         self.authorities.retain(snapshot);
         self.secrets.retain(snapshot);
+        self.endpoints.clear();
     }
 }
 
