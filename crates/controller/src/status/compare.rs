@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use penstock_api::reasons::ConditionType;
 use serde_json::Value;
 
-/// In the form in which a watch has it: without nulls, with defaults.
-pub(super) fn normal<S: serde::Serialize + serde::de::DeserializeOwned>(status: Value) -> Value {
-    serde_json::from_value::<S>(status.clone())
-        .ok()
-        .and_then(|status| serde_json::to_value(status).ok())
-        .unwrap_or(status)
+/// In the form in which a watch has it: without nulls, with defaults, as text.
+pub(super) fn normal<S: serde::Serialize + serde::de::DeserializeOwned>(status: &Value) -> String {
+    let typed: Option<S> = serde_json::from_value(status.clone()).ok();
+    typed.and_then(|status| serde_json::to_string(&status).ok()).unwrap_or_else(|| status.to_string())
 }
 
 /// Without the times of its conditions.

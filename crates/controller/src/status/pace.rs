@@ -34,6 +34,12 @@ impl<K: Eq + Hash + Clone> Pace<K> {
         Ok(())
     }
 
+    /// Whether nothing more may be written now, whatever it is.
+    pub(super) fn is_spent(&self, now: Instant) -> bool {
+        let token = Duration::from_secs(1) / ALL;
+        self.full.max(now) + token > now + token * ALL
+    }
+
     /// The same for what is written once and never again.
     pub(super) fn take_any(&mut self, now: Instant) -> Result<(), Instant> {
         let token = Duration::from_secs(1) / ALL;
@@ -68,7 +74,9 @@ mod tests {
         let mut pace = Pace::new(start);
         let permitted =
             |pace: &mut Pace<u32>, from: u32, now| (from..from + 100).filter(|k| pace.take(k, now).is_ok()).count();
+        assert!(!pace.is_spent(start));
         assert_eq!(permitted(&mut pace, 0, start), 20);
+        assert!(pace.is_spent(start));
         assert_eq!(permitted(&mut pace, 100, start + Duration::from_millis(500)), 10);
         assert_eq!(permitted(&mut pace, 200, start + Duration::from_secs(60)), 20);
     }

@@ -1,6 +1,6 @@
 //! The writer: the leader's queue of statuses, at a pace that an API server likes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,18 +45,29 @@ pub(crate) struct Writer {
 /// A status that differs from the one that the API server has.
 pub(super) struct Pending {
     id: Id,
-    status: Value,
+    /// `None`: that of a rule in the outcome, of which thousands may wait. It is made when its turn comes.
+    status: Option<Value>,
     /// Whether somebody learns from it that an object was taken.
     urgent: bool,
+}
+
+/// What was found out about the status of a rule: a translation gives the same ones again.
+struct Judged {
+    status: Arc<RoutingRuleStatus>,
+    /// The version of the object.
+    version: String,
+    /// Whether it differs, and then whether that is urgent.
+    differs: Option<bool>,
 }
 
 /// What the writer remembers.
 pub(super) struct Memory {
     pub(super) pace: Pace<Id>,
-    /// Statuses that are in the API server, or that it does not take, and in which version of the object.
-    settled: HashMap<Id, (Value, String)>,
-    /// Statuses of rules that were found to be there: a translation gives the same ones again.
-    rules: HashMap<Id, (Arc<RoutingRuleStatus>, String)>,
+    /// Statuses that are in the API server, or that it does not take, as text and without times, and in which version of the object.
+    settled: HashMap<Id, (String, String)>,
+    rules: HashMap<Id, Judged>,
+    /// What was not written yet, because of the pace.
+    waiting: VecDeque<Pending>,
     pub(super) said: Said,
     /// What rules that cannot be read say of whose they are.
     pub(super) parents: HashMap<Problem, Option<Parent>>,
@@ -70,17 +81,21 @@ impl Writer {
             pace: Pace::new(Instant::now()),
             settled: HashMap::new(),
             rules: HashMap::new(),
+            waiting: VecDeque::new(),
             said: Said::default(),
             parents: HashMap::new(),
             failures: 0,
         };
         let mut differed = self.live.subscribe();
         let (mut last, mut checked) = (Instant::now(), Instant::now());
+        // Where only time has gone by, what waits is still what differs.
+        let mut changed = true;
         loop {
             if checked + RECHECK <= Instant::now() {
                 checked = Instant::now();
                 memory.forget();
                 self.forget_gone();
+                changed = true;
             }
             let leads = *self.leads.borrow_and_update();
             let mut again = Instant::now() + RECHECK;
@@ -88,6 +103,9 @@ impl Writer {
                 let (state, observed) =
                     (self.state.borrow_and_update().clone(), self.observed.borrow_and_update().clone());
                 if state.synced {
+                    if changed || memory.waiting.is_empty() {
+                        memory.waiting = self.pending(&mut memory, &state, &observed).await;
+                    }
                     again = again.min(self.pass(&mut memory, &state, &observed).await);
                 }
             } else {
@@ -97,15 +115,18 @@ impl Writer {
             }
             let health = last + HEALTH;
             last = Instant::now();
-            tokio::select! {
-                changed = self.state.changed() => if changed.is_err() { return },
+            changed = tokio::select! {
+                more = self.state.changed() => match more {
+                    Ok(()) => true,
+                    Err(_) => return,
+                },
                 // The election is over once the Lease is given back; nobody leads here then.
-                Ok(()) = self.leads.changed() => {}
-                () = self.front.changed(), if leads => {}
-                _ = differed.changed(), if leads => {}
-                Ok(()) = async { sleep_until(health).await; self.observed.changed().await } => {}
-                () = sleep_until(again) => {}
-            }
+                Ok(()) = self.leads.changed() => true,
+                () = self.front.changed(), if leads => true,
+                _ = differed.changed(), if leads => true,
+                Ok(()) = async { sleep_until(health).await; self.observed.changed().await } => true,
+                () = sleep_until(again) => false,
+            };
         }
     }
 
@@ -118,34 +139,41 @@ impl Writer {
         });
     }
 
-    /// Writes everything that differs and may be written now, and says when to look again.
+    /// Writes what waits and may be written now, and says when to go on.
     async fn pass(&mut self, memory: &mut Memory, state: &State, observed: &Observed) -> Instant {
         let mut again = Instant::now() + RECHECK;
-        let mut pending = self.pending(memory, state, observed).await;
-        pending.sort_by_key(|pending| !pending.urgent);
-        for Pending { id, status, .. } in pending {
+        for _ in 0..memory.waiting.len() {
             if !*self.leads.borrow() {
                 return again;
             }
-            if let Err(next) = memory.pace.take(&id, Instant::now()) {
-                again = again.min(next);
+            let Some(next) = memory.waiting.pop_front() else { break };
+            if let Err(later) = memory.pace.take(&next.id, Instant::now()) {
+                again = again.min(later);
+                if memory.pace.is_spent(Instant::now()) {
+                    memory.waiting.push_front(next);
+                    break;
+                }
+                memory.waiting.push_back(next);
                 continue;
             }
+            let Some((id, status)) = self.made(memory, next, state).await else { continue };
             match self.write(&id, &status).await {
                 Ok(version) => {
                     memory.failures = 0;
-                    memory.settled.insert(id, (undated(status), version));
+                    memory.settled.insert(id, (undated(status).to_string(), version));
                 }
                 Err(kube::Error::Api(error)) if matches!(error.code, 400 | 403 | 404 | 422) => {
                     if error.code != 404 {
                         tracing::warn!(object = %id, "the status is refused: {}", error.message);
                     }
                     let version = self.live.get(&id).map(|live| live.resource_version).unwrap_or_default();
-                    memory.settled.insert(id, (undated(status), version));
+                    memory.settled.insert(id, (undated(status).to_string(), version));
                 }
                 Err(error) => {
                     tracing::debug!(object = %id, %error, "writing the status again");
                     memory.failures += 1;
+                    // Everything that differs is found anew.
+                    memory.waiting.clear();
                     return Instant::now() + delay(memory.failures);
                 }
             }
@@ -153,8 +181,21 @@ impl Writer {
         again.min(self.events(memory, Some(state), &warnings(observed)).await)
     }
 
-    /// Every status that differs.
-    async fn pending(&self, memory: &mut Memory, state: &State, observed: &Observed) -> Vec<Pending> {
+    /// The status whose turn it is; `None` when there is nothing to write any more.
+    async fn made(&self, memory: &mut Memory, pending: Pending, state: &State) -> Option<(Id, Value)> {
+        let Pending { id, status, .. } = pending;
+        if let Some(status) = status {
+            return Some((id, status));
+        }
+        // Whatever comes of it, it is judged again: its version will be another one.
+        memory.rules.remove(&id);
+        let status = state.outcome.rules.get(&id.key)?.as_ref().clone();
+        let Pending { id, status, .. } = self.compare(memory, id, status, date_rule).await?;
+        Some((id, status?))
+    }
+
+    /// Every status that differs, the urgent ones first.
+    async fn pending(&self, memory: &mut Memory, state: &State, observed: &Observed) -> VecDeque<Pending> {
         let outcome = &state.outcome;
         let mut pending = Vec::new();
         for (key, status) in &outcome.gateways {
@@ -164,23 +205,28 @@ impl Writer {
         }
         for (key, status) in &outcome.rules {
             let id = Id { kind: Kind::Rule, key: key.clone() };
-            let known = memory
-                .rules
-                .get(&id)
-                .is_some_and(|(known, version)| Arc::ptr_eq(known, status) && self.live.is_version(&id, version));
-            if known {
-                continue;
-            }
-            let different = self.compare(memory, id.clone(), status.as_ref().clone(), date_rule).await;
-            if different.is_none()
-                && let Some(live) = self.live.get(&id)
-            {
-                memory.rules.insert(id, (status.clone(), live.resource_version));
-            }
-            pending.extend(different);
+            let known = memory.rules.get(&id);
+            let known =
+                known.filter(|known| Arc::ptr_eq(&known.status, status) && self.live.is_version(&id, &known.version));
+            let differs = match known {
+                Some(known) => known.differs,
+                None => self.judge(memory, &id, status).await,
+            };
+            pending.extend(differs.map(|urgent| Pending { id, status: None, urgent }));
         }
         pending.extend(self.unread(memory, state).await);
-        pending
+        pending.sort_by_key(|pending| !pending.urgent);
+        pending.into()
+    }
+
+    /// Whether the status of a rule differs, and then whether that is urgent.
+    async fn judge(&self, memory: &mut Memory, id: &Id, status: &Arc<RoutingRuleStatus>) -> Option<bool> {
+        let different = self.compare(memory, id.clone(), status.as_ref().clone(), date_rule).await;
+        let differs = different.map(|pending| pending.urgent);
+        if let Some(Live { resource_version: version, .. }) = self.live.get(id) {
+            memory.rules.insert(id.clone(), Judged { status: Arc::clone(status), version, differs });
+        }
+        differs
     }
 
     /// Compares with what the API server has.
@@ -188,19 +234,24 @@ impl Writer {
     where
         S: serde::Serialize + serde::de::DeserializeOwned,
     {
-        let bare = serde_json::to_value(&status).ok()?;
         if let Some((settled, version)) = memory.settled.get(&id)
-            && *settled == undated(bare)
             && self.live.is_version(&id, version)
         {
-            return None;
+            let bare = undated(serde_json::to_value(&status).ok()?).to_string();
+            if *settled == bare {
+                return None;
+            }
         }
         let live = self.live_of(&id).await?;
-        let old: Option<S> = live.status.clone().and_then(|status| serde_json::from_value(status).ok());
+        let old: Option<S> = live.status.as_deref().and_then(|status| serde_json::from_str(status).ok());
         date(&mut status, old.as_ref(), Timestamp::now());
+        if live.status.as_deref() == Some(&serde_json::to_string(&status).ok()?) {
+            return None;
+        }
         let status = serde_json::to_value(status).ok()?;
-        let urgent = live.status.as_ref().is_none_or(|old| accepted(old) != accepted(&status));
-        (live.status.as_ref() != Some(&status)).then_some(Pending { id, status, urgent })
+        let old = live.status.as_deref().and_then(|old| serde_json::from_str(old).ok());
+        let urgent = old.is_none_or(|old: Value| accepted(&old) != accepted(&status));
+        Some(Pending { id, status: Some(status), urgent })
     }
 
     /// What the API server has of an object; asked for where no watch has shown it.
@@ -216,12 +267,11 @@ impl Writer {
     }
 
     pub(super) fn saw(&self, id: &Id, object: &DynamicObject) {
-        let status = object.data.get("status").cloned();
-        let status = status.map(|status| match id.kind {
+        let status = object.data.get("status").map(|status| match id.kind {
             Kind::Gateway => normal::<ApplicationGatewayStatus>(status),
             _ => normal::<RoutingRuleStatus>(status),
         });
-        self.live.saw(id.kind, &object.metadata, status);
+        self.live.saw(id.kind, &object.metadata, status.map(Into::into));
     }
 
     async fn write(&self, id: &Id, status: &Value) -> Result<String, kube::Error> {
@@ -259,6 +309,7 @@ impl Memory {
     /// Everything is compared again.
     fn forget(&mut self) {
         self.settled.clear();
+        self.waiting.clear();
         self.rules.clear();
         self.said.again();
         self.parents.clear();

@@ -66,8 +66,8 @@ pub(crate) fn start(
     for scope in namespaces.scopes(Kind::Gateway) {
         let live = live.clone();
         let convert = move |mut o: ApplicationGateway| {
-            let status = o.status.take().and_then(|status| serde_json::to_value(status).ok());
-            live.watched(Kind::Gateway, &o.metadata, status);
+            let status = o.status.take().and_then(|status| serde_json::to_string(&status).ok());
+            live.watched(Kind::Gateway, &o.metadata, status.map(Into::into));
             Object::Gateway(Arc::new(slim(o)))
         };
         tasks.spawn(watch_kind(api_of(client, &scope), scope, vec![changes.clone()], convert));
@@ -75,8 +75,8 @@ pub(crate) fn start(
     for scope in namespaces.scopes(Kind::Rule) {
         let live = live.clone();
         let convert = move |mut o: RoutingRule| {
-            let status = o.status.take().and_then(|status| serde_json::to_value(status).ok());
-            live.watched(Kind::Rule, &o.metadata, status);
+            let status = o.status.take().and_then(|status| serde_json::to_string(&status).ok());
+            live.watched(Kind::Rule, &o.metadata, status.map(Into::into));
             Object::Rule(Arc::new(slim(o)))
         };
         tasks.spawn(watch_kind(api_of(client, &scope), scope, vec![changes.clone()], convert));
