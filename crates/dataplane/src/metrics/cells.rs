@@ -33,7 +33,6 @@ impl Count {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    #[cfg(test)]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -54,7 +53,7 @@ impl Cell for Count {
 
     fn show(&self, metric: &mut Metric) {
         let mut counter = Counter::default();
-        counter.set_value(self.0.load(Ordering::Relaxed) as f64);
+        counter.set_value(self.get() as f64);
         metric.set_counter(counter);
     }
 }

@@ -209,7 +209,7 @@ async fn run(key: Key, known: Known, told: Rc<Told>) {
     tokio::time::sleep(first_delay(probe, address)).await;
     loop {
         let started = Instant::now();
-        // In a box: connecting, TLS and HTTP take 7 KB, and most of the time a probe only waits for the next one.
+        // In a box: connecting and asking take some KB, and most of the time a probe only waits for the next one.
         let result = Box::pin(check::within(probe, &host, way.connector.as_ref(), target)).await;
         let took = started.elapsed();
         probed.now();
