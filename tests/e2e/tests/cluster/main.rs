@@ -6,6 +6,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests, and what they share")]
 
 mod a_upgrade;
+mod asking;
 mod disruption;
 mod latency;
 mod outage;

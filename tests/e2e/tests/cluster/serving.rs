@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 
 use penstock_e2e::cluster::{
-    Cluster, GATEWAYS, PATIENCE, PROMPT, RULES, SERVICES, condition, condition_is, kubectl, kubectl_plugin, rule,
-    variable,
+    Cluster, GATEWAYS, PATIENCE, PROMPT, RULES, SERVICES, condition, condition_is, kubectl, rule,
 };
 use penstock_testkit::{Ca, Request, TlsClient, WebSocket, client, eventually, until};
 use serde_json::{Value, json};
@@ -65,21 +64,6 @@ async fn kubectl_get_prints_the_columns_and_conditions_are_current() {
     until("current conditions", PROMPT, || cluster.objects.get(GATEWAYS, &cluster.namespace, "shown"), current).await;
     parent(&cluster, "shown", "Accepted", "True").await;
     parent(&cluster, "shown", "ResolvedRefs", "True").await;
-}
-
-#[tokio::test]
-async fn kubectl_penstock_shows_every_pod() {
-    let cluster = Cluster::connect().await;
-    cluster.gateway("asked").await;
-    let program = variable("E2E_PENSTOCK");
-    let (name, wanted) = (format!("{}/asked", cluster.namespace), cluster.own_pods_wanted().await);
-    let text = kubectl_plugin(program.as_ref(), &["status", "--namespace", &cluster.system]).await;
-    let pods: Vec<&str> = text.lines().filter(|line| line.starts_with("Pod ")).collect();
-    assert_eq!(pods.len(), wanted, "{text}");
-    assert_eq!(pods.iter().filter(|pod| pod.contains(", leader, ")).count(), 1, "{text}");
-    let row = [name.as_str(), "http", "80"];
-    let rows = text.lines().filter(|line| line.split_whitespace().take(3).eq(row)).count();
-    assert_eq!(rows, wanted, "each has the listener\n{text}");
 }
 
 #[tokio::test]
