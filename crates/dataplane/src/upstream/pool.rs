@@ -27,6 +27,8 @@ pub(crate) struct Pool(Rc<Shared>);
 struct Shared {
     endpoints: RefCell<HashMap<u64, Slot, RandomState>>,
     sweeping: Cell<bool>,
+    /// No connection has become idle since the last one was looked for in vain.
+    none_idle: Cell<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +66,7 @@ impl Pool {
         let slot = endpoints.entry(link.endpoint.number).or_default();
         if slot.idle.len() < MAX_IDLE {
             slot.idle.push(link);
+            self.0.none_idle.set(false);
         }
         drop(endpoints);
         self.sweep_later();
@@ -89,11 +92,16 @@ impl Pool {
     }
 
     /// Lets an idle connection go, the one of an endpoint that was not used for longest. False when there is none. For when
-    /// there is no room for another one: it may look at every endpoint.
+    /// there is no room for another one: it may look at every endpoint, once until another connection becomes idle.
     pub(crate) fn forget_one(&self) -> bool {
+        if self.0.none_idle.get() {
+            return false;
+        }
         let mut endpoints = self.0.endpoints.borrow_mut();
         let idle = endpoints.values_mut().map(|slot| &mut slot.idle).find(|idle| !idle.is_empty());
-        idle.map(|idle| idle.remove(0)).is_some()
+        let found = idle.map(|idle| idle.remove(0)).is_some();
+        self.0.none_idle.set(!found);
+        found
     }
 
     /// The drain of an endpoint is over: what it still has ends now.
