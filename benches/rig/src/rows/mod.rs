@@ -17,10 +17,13 @@ pub(crate) enum Row {
     H1Small,
     H1Rate,
     H1Middle,
+    H1MiddleRate,
     H1Large,
     TlsH1,
+    TlsRate,
     TlsHandshakes,
     TlsH2,
+    TlsH2Rate,
     WsSmall,
     WsLarge,
     WsRate,
@@ -63,14 +66,17 @@ pub(crate) struct Outcome {
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::H1Small,
         Self::H1Rate,
         Self::H1Middle,
+        Self::H1MiddleRate,
         Self::H1Large,
         Self::TlsH1,
+        Self::TlsRate,
         Self::TlsHandshakes,
         Self::TlsH2,
+        Self::TlsH2Rate,
         Self::WsSmall,
         Self::WsLarge,
         Self::WsRate,
@@ -88,10 +94,13 @@ impl Row {
             Self::H1Small => "h1-small",
             Self::H1Rate => "h1-rate",
             Self::H1Middle => "h1-64k",
+            Self::H1MiddleRate => "h1-64k-rate",
             Self::H1Large => "h1-1m",
             Self::TlsH1 => "tls-h1",
+            Self::TlsRate => "tls-rate",
             Self::TlsHandshakes => "tls-handshakes",
             Self::TlsH2 => "tls-h2",
+            Self::TlsH2Rate => "tls-h2-rate",
             Self::WsSmall => "ws-64",
             Self::WsLarge => "ws-16k",
             Self::WsRate => "ws-rate",
@@ -118,14 +127,38 @@ impl Row {
                 }
             }
             Self::H1Middle => const { &[metric("64 KB bodies: CPU per GB", "ms", Ratio(0.85))] },
+            Self::H1MiddleRate => {
+                const {
+                    &[
+                        metric("64 KB bodies, 1,000 requests a second: p50", "us", Ratio(1.0)),
+                        metric("64 KB bodies, 1,000 requests a second: p99", "us", Ratio(1.0)),
+                    ]
+                }
+            }
             Self::H1Large => const { &[metric("1 MB bodies: CPU per GB", "ms", Ratio(0.6))] },
             Self::TlsH1 => {
                 const { &[metric("HTTP/1.1 over TLS, keep-alive, small: CPU per request", "us", Ratio(0.9))] }
+            }
+            Self::TlsRate => {
+                const {
+                    &[
+                        metric("HTTP/1.1 over TLS, small, 4,000 requests a second: p50", "us", Ratio(1.0)),
+                        metric("HTTP/1.1 over TLS, small, 4,000 requests a second: p99", "us", Ratio(1.0)),
+                    ]
+                }
             }
             Self::TlsHandshakes => {
                 const { &[metric("connection with a full TLS 1.3 handshake, ECDSA: CPU", "us", Ratio(0.8))] }
             }
             Self::TlsH2 => const { &[metric("HTTP/2 over TLS, small: CPU per request", "us", Ratio(0.9))] },
+            Self::TlsH2Rate => {
+                const {
+                    &[
+                        metric("HTTP/2 over TLS, small, 4,000 requests a second: p50", "us", Ratio(1.0)),
+                        metric("HTTP/2 over TLS, small, 4,000 requests a second: p99", "us", Ratio(1.0)),
+                    ]
+                }
+            }
             Self::WsSmall => const { &[metric("WebSocket echo of 64 B: CPU per echo", "us", Ratio(1.0))] },
             Self::WsLarge => const { &[metric("WebSocket echo of 16 KB: CPU per echo", "us", Ratio(0.7))] },
             Self::WsRate => {
@@ -198,8 +231,9 @@ impl Row {
             Self::TlsH2 => tls::h2(kind, site).await,
             Self::WsSmall => throughput::messages(64, kind, site).await,
             Self::WsLarge => throughput::messages(16 << 10, kind, site).await,
-            Self::H1Rate => throughput::latency(None, kind, site).await,
-            Self::WsRate => throughput::latency(Some(64), kind, site).await,
+            Self::H1Rate | Self::H1MiddleRate | Self::TlsRate => throughput::latency(self, kind, site).await,
+            Self::TlsH2Rate => tls::h2_latency(kind, site).await,
+            Self::WsRate => throughput::echo_latency(kind, site).await,
             Self::WsIdle => idle::websockets(Front::Plain, kind, site).await,
             Self::WsIdleTls => idle::websockets(Front::Tls, kind, site).await,
             Self::H1Idle => idle::connections(Front::Plain, kind, site).await,
