@@ -22,6 +22,8 @@ pub(super) const TIME: Duration = Duration::from_millis(1500);
 pub(super) const RATE: u32 = 4000;
 /// The same with bodies of 64 KB.
 const RATE_WITH_BODIES: u32 = 1000;
+/// Proxies may tidy up after their start, once; quantiles are those of what goes on.
+pub(super) const STEADY: Duration = Duration::from_secs(4);
 /// 80 of the slowest hundredth.
 pub(super) const LONGER: Duration = Duration::from_secs(2);
 
@@ -72,7 +74,7 @@ pub(super) async fn echo_latency(kind: Kind, site: &Site) -> Result<Outcome> {
 }
 
 async fn in_time(load: Load, proxy: &Running, rate: u32) -> Result<Outcome> {
-    let sample = load.measure(proxy.tree(), WARM_UP, LONGER).await?;
+    let sample = load.measure(proxy.tree(), STEADY, LONGER).await?;
     load.end().await;
     quantiles(sample, rate)
 }

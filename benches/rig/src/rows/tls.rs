@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Outcome;
-use super::throughput::{CONNECTIONS, LONGER, RATE, TIME, WARM_UP, quantiles};
+use super::throughput::{CONNECTIONS, LONGER, RATE, STEADY, TIME, WARM_UP, quantiles};
 use crate::load::handshake::Handshakes;
 use crate::load::{Load, h2};
 use crate::proxy::{Front, Kind, Running, Site, host};
@@ -25,6 +25,6 @@ pub(super) async fn h2(kind: Kind, site: &Site) -> Result<Outcome> {
 
 pub(super) async fn h2_latency(kind: Kind, site: &Site) -> Result<Outcome> {
     let proxy = Running::start(kind, site, Front::Tls, 1).await?;
-    let (address, times) = (proxy.target().address, (WARM_UP, LONGER));
+    let (address, times) = (proxy.target().address, (STEADY, LONGER));
     quantiles(h2::measure(address, &host(0), &site.backend, proxy.tree(), times, Some(RATE)).await?, RATE)
 }
