@@ -36,21 +36,22 @@ impl<K: Eq + Hash + Clone> Pace<K> {
 
     /// Whether nothing more may be written now, whatever it is.
     pub(super) fn is_spent(&self, now: Instant) -> bool {
-        let token = Duration::from_secs(1) / ALL;
-        self.full.max(now) + token > now + token * ALL
+        self.next(now).is_err()
     }
 
     /// The same for what is written once and never again.
     pub(super) fn take_any(&mut self, now: Instant) -> Result<(), Instant> {
+        self.full = self.next(now)?;
+        self.last.retain(|_, last| *last + OBJECT > now);
+        Ok(())
+    }
+
+    /// When the bucket would be full after one more write, or when to ask again.
+    fn next(&self, now: Instant) -> Result<Instant, Instant> {
         let token = Duration::from_secs(1) / ALL;
         let full = self.full.max(now) + token;
         let burst = token * ALL;
-        if full > now + burst {
-            return Err(full - burst);
-        }
-        self.full = full;
-        self.last.retain(|_, last| *last + OBJECT > now);
-        Ok(())
+        if full > now + burst { Err(full - burst) } else { Ok(full) }
     }
 }
 
