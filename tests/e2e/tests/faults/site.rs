@@ -122,7 +122,7 @@ impl<Objects> Site<Objects> {
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        usage(self.process.id().expect("it runs"))
+        usage(&self.process)
     }
 
     /// The row of a fault, once everything of the load is over: no panic, and no more descriptors and memory than before.

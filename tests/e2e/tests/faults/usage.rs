@@ -3,6 +3,7 @@
 use std::fs;
 
 use penstock_e2e::load::Report;
+use penstock_testkit::Process;
 
 /// Memory and descriptors of a process.
 #[derive(Clone, Copy, Debug)]
@@ -11,12 +12,11 @@ pub(crate) struct Usage {
     pub(crate) files: usize,
 }
 
-pub(crate) fn usage(pid: u32) -> Usage {
-    let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let kilobytes =
-        memory.lines().find_map(|line| line.strip_prefix("Pss_Anon:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
+/// What it holds now.
+pub(crate) fn usage(process: &Process) -> Usage {
+    let pid = process.id().expect("it runs");
     let files = fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or_default();
-    Usage { megabytes: kilobytes.unwrap_or(0.0) / 1024.0, files }
+    Usage { megabytes: process.own_memory() / f64::from(1 << 20), files }
 }
 
 /// One line of the table.
